@@ -1,0 +1,2 @@
+//! Runs a Pith image.
+#![no_std]

@@ -1,0 +1,3 @@
+//! What a Pith image is.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,156 @@
+//! A float model: operators in order, the values between them, and the parameters they hold.
+//!
+//! Shapes are per example: the batch axis is never written down, and every operator works on any
+//! batch. Image values are `[channels, height, width]`, as in ONNX.
+
+mod op;
+mod parameter;
+mod shape;
+
+pub use op::{Op, Window};
+pub use parameter::{Grid, ParamId, Parameter, Parametrization};
+pub use shape::ShapeError;
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A value's place in [`Graph::values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ValueId(pub usize);
+
+/// What flows between operators.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Value {
+    /// Unique within the graph; the tensor name in an ONNX file.
+    pub name: String,
+    /// Per example, without the batch axis.
+    pub shape: Vec<usize>,
+    /// How the integers stand for this value, once calibrated. Training then runs through the
+    /// quantizer with a straight-through gradient.
+    pub quantization: Option<Quantization>,
+}
+
+impl Value {
+    /// Elements per example.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether an example has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Per-tensor affine int8: `real = scale * (q - zero_point)`, `q` in −128…127 (the meaning of ONNX's
+/// `QuantizeLinear`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quantization {
+    /// Real units per integer step, positive.
+    pub scale: f32,
+    /// The integer that stands for zero, −128…127.
+    pub zero_point: i32,
+}
+
+/// One operator applied to values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Unique within the graph.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Values read, in the operator's order.
+    pub inputs: Vec<ValueId>,
+    /// The one value written.
+    pub output: ValueId,
+}
+
+/// A float model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Graph {
+    /// Shown in reports.
+    pub name: String,
+    /// The value fed from outside.
+    pub input: ValueId,
+    /// The value handed out.
+    pub output: ValueId,
+    /// In an order in which each value is written before it is read.
+    pub nodes: Vec<Node>,
+    /// Indexed by [`ValueId`].
+    pub values: Vec<Value>,
+    /// Indexed by [`ParamId`].
+    pub parameters: Vec<Parameter>,
+    /// Free text that travels with the model (class labels, input meaning).
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Graph {
+    /// A graph with an input and no operators yet; its output is its input.
+    pub fn new(name: impl Into<String>, input_name: impl Into<String>, shape: &[usize]) -> Self {
+        let input = Value { name: input_name.into(), shape: shape.to_vec(), quantization: None };
+        Self {
+            name: name.into(),
+            input: ValueId(0),
+            output: ValueId(0),
+            nodes: Vec::new(),
+            values: vec![input],
+            parameters: Vec::new(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a parameter.
+    pub fn add_parameter(&mut self, parameter: Parameter) -> ParamId {
+        self.parameters.push(parameter);
+        ParamId(self.parameters.len() - 1)
+    }
+
+    /// Adds an operator after all present ones, infers its output's shape and makes that value the
+    /// graph's output.
+    ///
+    /// # Errors
+    /// When the operator does not accept the shapes of its inputs and parameters.
+    pub fn push(&mut self, name: impl Into<String>, op: Op, inputs: &[ValueId]) -> Result<ValueId, ShapeError> {
+        let name = name.into();
+        let shape = shape::infer(self, &name, &op, inputs)?;
+        let output = ValueId(self.values.len());
+        self.values.push(Value { name: format!("{name}_output"), shape, quantization: None });
+        self.nodes.push(Node { name, op, inputs: inputs.to_vec(), output });
+        self.output = output;
+        Ok(output)
+    }
+
+    /// Infers every shape anew from the input's, as after a pass that removed units.
+    ///
+    /// # Errors
+    /// When an operator no longer fits.
+    pub fn infer_shapes(&mut self) -> Result<(), ShapeError> {
+        for i in 0..self.nodes.len() {
+            let node = &self.nodes[i];
+            let shape = shape::infer(self, &node.name, &node.op, &node.inputs)?;
+            let output = node.output;
+            self.values[output.0].shape = shape;
+        }
+        Ok(())
+    }
+
+    /// The value behind an id.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0]
+    }
+
+    /// The parameter behind an id.
+    pub fn parameter(&self, id: ParamId) -> &Parameter {
+        &self.parameters[id.0]
+    }
+
+    /// Scalars in all parameters, as materialized (266,610 for LeNet-300-100).
+    pub fn parameter_count(&self) -> usize {
+        self.parameters.iter().map(Parameter::len).sum()
+    }
+
+    /// Dense multiply-accumulates of one inference.
+    pub fn macs(&self) -> u64 {
+        self.nodes.iter().map(|n| shape::macs(self, n)).sum()
+    }
+}

@@ -1,0 +1,135 @@
+use serde::{Deserialize, Serialize};
+
+/// A parameter's place in [`Graph::parameters`](super::Graph::parameters).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ParamId(pub usize);
+
+/// A tensor that belongs to the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Unique within the graph; the initializer name in an ONNX file.
+    pub name: String,
+    /// Shape of the materialized tensor.
+    pub shape: Vec<usize>,
+    /// How the tensor comes out of its free parameters.
+    pub parametrization: Parametrization,
+    /// The integer grid its values are rounded to, once a pass has chosen one. Training then runs
+    /// through the rounding with a straight-through gradient.
+    pub grid: Option<Grid>,
+}
+
+/// How a tensor W comes out of the free parameters that training changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Parametrization {
+    /// W itself.
+    Dense {
+        /// Row-major.
+        values: Vec<f32>,
+    },
+    /// W ⊙ mask, the mask fixed (pruning).
+    Masked {
+        /// Row-major; entries outside the mask have no meaning.
+        values: Vec<f32>,
+        /// Which entries live.
+        mask: Vec<bool>,
+    },
+    /// W = codebook\[index\], the indices fixed (weight sharing; Han 2016). The gradient of a
+    /// centroid is the sum over its copies.
+    Shared {
+        /// The centroids. With `pinned_zero`, entry 0 is 0.0 and stays so (pruned weights).
+        codebook: Vec<f32>,
+        /// Row-major, each below the codebook's length.
+        indices: Vec<u32>,
+        /// Whether entry 0 stands for pruned weights and is not trained.
+        pinned_zero: bool,
+    },
+}
+
+/// A uniform symmetric integer grid: W is rounded (half away from zero) to `scale · q` with `|q| ≤ max`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grid {
+    /// One scale for the tensor, or one per output channel (the first axis).
+    pub scale: Vec<f32>,
+    /// Largest magnitude: 127 for int8.
+    pub max: i32,
+}
+
+impl Grid {
+    /// The integer a weight becomes, in output channel `channel`.
+    pub fn quantize(&self, value: f32, channel: usize) -> i32 {
+        let scale = self.scale[if self.scale.len() == 1 { 0 } else { channel }];
+        let max = self.max as f32;
+        (value / scale).round().clamp(-max, max) as i32
+    }
+
+    /// The real value of an integer, in output channel `channel`.
+    pub fn dequantize(&self, q: i32, channel: usize) -> f32 {
+        q as f32 * self.scale[if self.scale.len() == 1 { 0 } else { channel }]
+    }
+}
+
+impl Parameter {
+    /// A dense parameter.
+    ///
+    /// # Panics
+    /// When the values do not fill the shape.
+    pub fn dense(name: impl Into<String>, shape: &[usize], values: Vec<f32>) -> Self {
+        assert_eq!(values.len(), shape.iter().product::<usize>(), "values must fill the shape");
+        Self {
+            name: name.into(),
+            shape: shape.to_vec(),
+            parametrization: Parametrization::Dense { values },
+            grid: None,
+        }
+    }
+
+    /// Scalars in the materialized tensor.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether the tensor has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The free parameters that training changes.
+    pub fn free(&self) -> &[f32] {
+        match &self.parametrization {
+            Parametrization::Dense { values } | Parametrization::Masked { values, .. } => values,
+            Parametrization::Shared { codebook, .. } => codebook,
+        }
+    }
+
+    /// The free parameters, to be changed.
+    pub fn free_mut(&mut self) -> &mut Vec<f32> {
+        match &mut self.parametrization {
+            Parametrization::Dense { values } | Parametrization::Masked { values, .. } => values,
+            Parametrization::Shared { codebook, .. } => codebook,
+        }
+    }
+
+    /// W before rounding to the grid, row-major.
+    pub fn latent(&self) -> Vec<f32> {
+        match &self.parametrization {
+            Parametrization::Dense { values } => values.clone(),
+            Parametrization::Masked { values, mask } => {
+                values.iter().zip(mask).map(|(&v, &keep)| if keep { v } else { 0.0 }).collect()
+            }
+            Parametrization::Shared { codebook, indices, .. } => indices.iter().map(|&i| codebook[i as usize]).collect(),
+        }
+    }
+
+    /// W as the model uses it: the latent values, rounded to the grid where there is one.
+    pub fn materialize(&self) -> Vec<f32> {
+        let mut values = self.latent();
+        if let Some(grid) = &self.grid {
+            let per_channel = values.len() / self.shape.first().copied().unwrap_or(1).max(1);
+            for (i, v) in values.iter_mut().enumerate() {
+                let channel = i / per_channel.max(1);
+                *v = grid.dequantize(grid.quantize(*v, channel), channel);
+            }
+        }
+        values
+    }
+}

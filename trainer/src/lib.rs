@@ -1,0 +1,2 @@
+//! Float models on the host: the [`graph`], its ONNX file, data, and training.
+pub mod graph;
