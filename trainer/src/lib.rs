@@ -1,2 +1,3 @@
 //! Float models on the host: the [`graph`], its ONNX file, data, and training.
+pub mod data;
 pub mod graph;

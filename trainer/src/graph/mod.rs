@@ -87,7 +87,11 @@ pub struct Graph {
 impl Graph {
     /// A graph with an input and no operators yet; its output is its input.
     pub fn new(name: impl Into<String>, input_name: impl Into<String>, shape: &[usize]) -> Self {
-        let input = Value { name: input_name.into(), shape: shape.to_vec(), quantization: None };
+        let input = Value {
+            name: input_name.into(),
+            shape: shape.to_vec(),
+            quantization: None,
+        };
         Self {
             name: name.into(),
             input: ValueId(0),
@@ -110,12 +114,26 @@ impl Graph {
     ///
     /// # Errors
     /// When the operator does not accept the shapes of its inputs and parameters.
-    pub fn push(&mut self, name: impl Into<String>, op: Op, inputs: &[ValueId]) -> Result<ValueId, ShapeError> {
+    pub fn push(
+        &mut self,
+        name: impl Into<String>,
+        op: Op,
+        inputs: &[ValueId],
+    ) -> Result<ValueId, ShapeError> {
         let name = name.into();
         let shape = shape::infer(self, &name, &op, inputs)?;
         let output = ValueId(self.values.len());
-        self.values.push(Value { name: format!("{name}_output"), shape, quantization: None });
-        self.nodes.push(Node { name, op, inputs: inputs.to_vec(), output });
+        self.values.push(Value {
+            name: format!("{name}_output"),
+            shape,
+            quantization: None,
+        });
+        self.nodes.push(Node {
+            name,
+            op,
+            inputs: inputs.to_vec(),
+            output,
+        });
         self.output = output;
         Ok(output)
     }

@@ -103,8 +103,16 @@ impl Op {
     /// The parameters it reads, weights first.
     pub fn parameters(&self) -> Vec<ParamId> {
         match *self {
-            Op::Gemm { weight, bias } | Op::Conv { weight, bias, .. } => std::iter::once(weight).chain(bias).collect(),
-            Op::BatchNormalization { scale, bias, mean, variance, .. } => vec![scale, bias, mean, variance],
+            Op::Gemm { weight, bias } | Op::Conv { weight, bias, .. } => {
+                std::iter::once(weight).chain(bias).collect()
+            }
+            Op::BatchNormalization {
+                scale,
+                bias,
+                mean,
+                variance,
+                ..
+            } => vec![scale, bias, mean, variance],
             _ => Vec::new(),
         }
     }
@@ -142,6 +150,11 @@ pub struct Window {
 impl Window {
     /// A square kernel with one stride and no padding.
     pub fn square(kernel: usize, stride: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [stride; 2], padding: [0; 4], ceil_mode: false }
+        Self {
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [0; 4],
+            ceil_mode: false,
+        }
     }
 }

@@ -74,7 +74,11 @@ impl Parameter {
     /// # Panics
     /// When the values do not fill the shape.
     pub fn dense(name: impl Into<String>, shape: &[usize], values: Vec<f32>) -> Self {
-        assert_eq!(values.len(), shape.iter().product::<usize>(), "values must fill the shape");
+        assert_eq!(
+            values.len(),
+            shape.iter().product::<usize>(),
+            "values must fill the shape"
+        );
         Self {
             name: name.into(),
             shape: shape.to_vec(),
@@ -113,10 +117,14 @@ impl Parameter {
     pub fn latent(&self) -> Vec<f32> {
         match &self.parametrization {
             Parametrization::Dense { values } => values.clone(),
-            Parametrization::Masked { values, mask } => {
-                values.iter().zip(mask).map(|(&v, &keep)| if keep { v } else { 0.0 }).collect()
-            }
-            Parametrization::Shared { codebook, indices, .. } => indices.iter().map(|&i| codebook[i as usize]).collect(),
+            Parametrization::Masked { values, mask } => values
+                .iter()
+                .zip(mask)
+                .map(|(&v, &keep)| if keep { v } else { 0.0 })
+                .collect(),
+            Parametrization::Shared {
+                codebook, indices, ..
+            } => indices.iter().map(|&i| codebook[i as usize]).collect(),
         }
     }
 

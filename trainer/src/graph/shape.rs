@@ -13,24 +13,49 @@ pub struct ShapeError {
 }
 
 /// The shape of a node's output, from those of its inputs and parameters.
-pub(super) fn infer(graph: &Graph, node: &str, op: &Op, inputs: &[ValueId]) -> Result<Vec<usize>, ShapeError> {
+pub(super) fn infer(
+    graph: &Graph,
+    node: &str,
+    op: &Op,
+    inputs: &[ValueId],
+) -> Result<Vec<usize>, ShapeError> {
     let arity = if matches!(op, Op::Add) { 2 } else { 1 };
-    let shapes: Vec<&[usize]> = inputs.iter().map(|&v| graph.value(v).shape.as_slice()).collect();
+    let shapes: Vec<&[usize]> = inputs
+        .iter()
+        .map(|&v| graph.value(v).shape.as_slice())
+        .collect();
     let result = if shapes.len() == arity {
         output_shape(graph, op, &shapes)
     } else {
         Err(format!("takes {arity} inputs, not {}", shapes.len()))
     };
-    result.map_err(|reason| ShapeError { node: node.to_owned(), op: op.name(), reason })
+    result.map_err(|reason| ShapeError {
+        node: node.to_owned(),
+        op: op.name(),
+        reason,
+    })
 }
 
 fn output_shape(graph: &Graph, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> {
     let x = inputs[0];
     match op {
-        Op::Gemm { weight, bias } => gemm(x, &graph.parameter(*weight).shape, bias_len(graph, *bias)),
-        Op::Conv { weight, bias, window, dilation, groups } => {
-            conv(x, &graph.parameter(*weight).shape, bias_len(graph, *bias), window, *dilation, *groups)
+        Op::Gemm { weight, bias } => {
+            gemm(x, &graph.parameter(*weight).shape, bias_len(graph, *bias))
         }
+        Op::Conv {
+            weight,
+            bias,
+            window,
+            dilation,
+            groups,
+        } => conv(
+            x,
+            &graph.parameter(*weight).shape,
+            bias_len(graph, *bias),
+            window,
+            *dilation,
+            *groups,
+        ),
         Op::MaxPool { window } | Op::AveragePool { window, .. } => {
             let [c, h, w] = image(x)?;
             let [oh, ow] = slide([h, w], window, [1, 1])?;
@@ -39,13 +64,19 @@ fn output_shape(graph: &Graph, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize
         Op::GlobalAveragePool => image(x).map(|[c, _, _]| vec![c, 1, 1]),
         Op::Relu | Op::Clip { .. } | Op::Dropout { .. } => Ok(x.to_vec()),
         Op::Flatten => Ok(vec![x.iter().product()]),
-        Op::Reshape { shape } if shape.iter().product::<usize>() == x.iter().product::<usize>() => Ok(shape.clone()),
+        Op::Reshape { shape } if shape.iter().product::<usize>() == x.iter().product::<usize>() => {
+            Ok(shape.clone())
+        }
         Op::Reshape { shape } => Err(format!("cannot reshape {x:?} to {shape:?}")),
         Op::Softmax if x.len() == 1 => Ok(x.to_vec()),
-        Op::Softmax => Err(format!("expects a vector, not {x:?}; put a Flatten before it")),
+        Op::Softmax => Err(format!(
+            "expects a vector, not {x:?}; put a Flatten before it"
+        )),
         Op::BatchNormalization { scale, .. } => match graph.parameter(*scale).shape.as_slice() {
             [c] if x.first() == Some(c) => Ok(x.to_vec()),
-            s => Err(format!("has parameters of shape {s:?} for an input of shape {x:?}")),
+            s => Err(format!(
+                "has parameters of shape {s:?} for an input of shape {x:?}"
+            )),
         },
         Op::Add if x == inputs[1] => Ok(x.to_vec()),
         Op::Add => Err(format!("adds {x:?} and {:?}, which differ", inputs[1])),
@@ -67,7 +98,9 @@ fn gemm(x: &[usize], weight: &[usize], bias: Option<usize>) -> Result<Vec<usize>
     match (x, weight) {
         (&[n], &[out, n_in]) if n == n_in => check_bias(bias, out).map(|()| vec![out]),
         (&[n], &[_, n_in]) => Err(format!("expects {n_in} inputs, gets {n}")),
-        _ => Err(format!("expects a vector and a matrix, gets {x:?} and weights {weight:?}")),
+        _ => Err(format!(
+            "expects a vector and a matrix, gets {x:?} and weights {weight:?}"
+        )),
     }
 }
 
@@ -84,10 +117,15 @@ fn conv(
         return Err(format!("expects weights of rank 4, gets {weight:?}"));
     };
     if [kh, kw] != window.kernel {
-        return Err(format!("has weights {weight:?} for a kernel of {:?}", window.kernel));
+        return Err(format!(
+            "has weights {weight:?} for a kernel of {:?}",
+            window.kernel
+        ));
     }
     if groups == 0 || c != per_group * groups || out % groups != 0 {
-        return Err(format!("has weights {weight:?} in {groups} groups for {c} input channels"));
+        return Err(format!(
+            "has weights {weight:?} in {groups} groups for {c} input channels"
+        ));
     }
     check_bias(bias, out)?;
     let [oh, ow] = slide([h, w], window, dilation)?;
@@ -112,7 +150,10 @@ fn slide(size: [usize; 2], window: &Window, dilation: [usize; 2]) -> Result<[usi
         };
         out[a] = room / window.stride[a] + 1;
         // A partial window counts only if it starts inside the input or its leading padding.
-        if window.ceil_mode && room % window.stride[a] != 0 && out[a] * window.stride[a] < size[a] + window.padding[a] {
+        if window.ceil_mode
+            && room % window.stride[a] != 0
+            && out[a] * window.stride[a] < size[a] + window.padding[a]
+        {
             out[a] += 1;
         }
     }
@@ -121,7 +162,9 @@ fn slide(size: [usize; 2], window: &Window, dilation: [usize; 2]) -> Result<[usi
 
 /// Dense multiply-accumulates of one node.
 pub(super) fn macs(graph: &Graph, node: &Node) -> u64 {
-    let Some(weight) = node.op.weight() else { return 0 };
+    let Some(weight) = node.op.weight() else {
+        return 0;
+    };
     let shape = &graph.parameter(weight).shape;
     let positions: usize = graph.value(node.output).shape.iter().skip(1).product();
     (shape.iter().product::<usize>() * positions) as u64
