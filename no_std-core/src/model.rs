@@ -1,0 +1,240 @@
+//! The image as a whole: header, checks, and access to what was checked.
+
+use crate::FormatError;
+use crate::crc::crc32;
+use crate::cursor::Cursor;
+use crate::operator::{self, Kind, Operator};
+use crate::tensor::Tensor;
+
+/// First bytes of every image.
+pub const MAGIC: [u8; 4] = *b"Pith";
+
+/// Version written and read.
+pub const VERSION: u8 = 1;
+
+/// Most tensors, and most operators, of one image: checking is quadratic in them.
+const MAX_COUNT: u32 = 1 << 12;
+
+/// Bytes before the part that the checksum covers: magic, version, CRC-32.
+pub const PREFIX_BYTES: usize = 9;
+
+/// A checked image. Every offset, length, shape, code table and overlap was validated by
+/// [`parse`](Self::parse), so reading and running it cannot fail.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    bytes: &'a [u8],
+    arena_bytes: usize,
+    input: Tensor,
+    output: Tensor,
+    tensor_count: u32,
+    operator_count: u32,
+    tensors_at: usize,
+    operators_at: usize,
+    metadata_at: usize,
+}
+
+impl<'a> Model<'a> {
+    /// Checks an image and gives access to it.
+    ///
+    /// # Errors
+    /// On anything that is not a whole, consistent image; input may be hostile.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let mut cursor = Cursor::new(bytes, 0);
+        check_header(&mut cursor, bytes)?;
+        let arena_bytes = cursor.size()?;
+        let (input, output) = (cursor.varint()?, cursor.varint()?);
+        let tensor_count = count(&mut cursor)?;
+        let tensors_at = cursor.position();
+        for _ in 0..tensor_count {
+            if Tensor::parse(&mut cursor)?.end() > arena_bytes {
+                return Err(FormatError::Arena);
+            }
+        }
+        let operator_count = count(&mut cursor)?;
+        let operators_at = cursor.position();
+        let tensor = |index| nth_tensor(bytes, tensors_at, tensor_count, index);
+        for _ in 0..operator_count {
+            check_operator(&operator::parse(&mut cursor, tensor)?, arena_bytes)?;
+        }
+        let metadata_at = cursor.position();
+        check_metadata(&mut cursor, bytes.len())?;
+        let (input, output) = (tensor(input)?, tensor(output)?);
+        Ok(Self {
+            bytes,
+            arena_bytes,
+            input,
+            output,
+            tensor_count,
+            operator_count,
+            tensors_at,
+            operators_at,
+            metadata_at,
+        })
+    }
+
+    /// The image itself.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Working memory of an inference, in bytes: all activations and scratch.
+    pub const fn arena_bytes(&self) -> usize {
+        self.arena_bytes
+    }
+
+    /// The tensor fed from outside.
+    pub const fn input(&self) -> &Tensor {
+        &self.input
+    }
+
+    /// The tensor handed out.
+    pub const fn output(&self) -> &Tensor {
+        &self.output
+    }
+
+    /// Elements of the input, one byte each.
+    pub const fn input_len(&self) -> usize {
+        self.input.shape.len()
+    }
+
+    /// Elements of the output, one byte each.
+    pub const fn output_len(&self) -> usize {
+        self.output.shape.len()
+    }
+
+    /// Number of tensors.
+    pub const fn tensor_count(&self) -> usize {
+        self.tensor_count as usize
+    }
+
+    /// All tensors, in order of their numbers.
+    pub fn tensors(&self) -> impl Iterator<Item = Tensor> + 'a {
+        let mut cursor = Cursor::new(self.bytes, self.tensors_at);
+        (0..self.tensor_count).map_while(move |_| Tensor::parse(&mut cursor).ok())
+    }
+
+    /// Number of operators.
+    pub const fn operator_count(&self) -> usize {
+        self.operator_count as usize
+    }
+
+    /// The operators in the order of execution.
+    pub fn operators(&self) -> impl Iterator<Item = Operator<'a>> + 'a {
+        let (bytes, tensors_at, tensor_count) = (self.bytes, self.tensors_at, self.tensor_count);
+        let mut cursor = Cursor::new(bytes, self.operators_at);
+        let tensor = move |index| nth_tensor(bytes, tensors_at, tensor_count, index);
+        (0..self.operator_count).map_while(move |_| operator::parse(&mut cursor, tensor).ok())
+    }
+
+    /// Dense multiply-accumulates of one inference.
+    pub fn macs(&self) -> u64 {
+        self.operators()
+            .fold(0, |sum, op| sum.saturating_add(macs(&op)))
+    }
+
+    /// Keys and values, in the order written (class labels, meaning of the input).
+    pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
+        let mut cursor = Cursor::new(self.bytes, self.metadata_at);
+        let count = cursor.varint().unwrap_or(0);
+        (0..count).map_while(move |_| Some((text(&mut cursor).ok()?, text(&mut cursor).ok()?)))
+    }
+}
+
+fn macs(op: &Operator) -> u64 {
+    let Some(linear) = op.kind.linear() else {
+        return 0;
+    };
+    let positions = (op.output.shape.height * op.output.shape.width) as u64;
+    (linear.weights.rows as u64)
+        .saturating_mul(linear.weights.columns as u64)
+        .saturating_mul(positions)
+}
+
+fn count(cursor: &mut Cursor) -> Result<u32, FormatError> {
+    let count = cursor.varint()?;
+    if count <= MAX_COUNT {
+        Ok(count)
+    } else {
+        Err(FormatError::Number)
+    }
+}
+
+fn check_header(cursor: &mut Cursor, bytes: &[u8]) -> Result<(), FormatError> {
+    if cursor.array()? != MAGIC {
+        return Err(FormatError::Magic);
+    }
+    if cursor.u8()? != VERSION {
+        return Err(FormatError::Version);
+    }
+    let checksum = cursor.u32()?;
+    let length = cursor.size()?;
+    if length > bytes.len() {
+        return Err(FormatError::Truncated);
+    }
+    if length < bytes.len() {
+        return Err(FormatError::Trailing);
+    }
+    if crc32(bytes.get(PREFIX_BYTES..).unwrap_or(&[])) != checksum {
+        return Err(FormatError::Checksum);
+    }
+    Ok(())
+}
+
+fn nth_tensor(
+    bytes: &[u8],
+    tensors_at: usize,
+    count: u32,
+    index: u32,
+) -> Result<Tensor, FormatError> {
+    if index >= count {
+        return Err(FormatError::Tensor);
+    }
+    let mut cursor = Cursor::new(bytes, tensors_at);
+    for _ in 0..index {
+        Tensor::parse(&mut cursor)?;
+    }
+    Tensor::parse(&mut cursor)
+}
+
+/// What an operator reads, writes and scribbles on must be inside the arena and apart.
+fn check_operator(op: &Operator, arena_bytes: usize) -> Result<(), FormatError> {
+    let scratch_end = op
+        .scratch
+        .checked_add(op.kind.scratch_bytes())
+        .ok_or(FormatError::Arena)?;
+    let mut inputs = [Some(&op.input), None];
+    if let Kind::Add { other, .. } = &op.kind {
+        inputs[1] = Some(other);
+    }
+    let shares = |t: &Tensor| op.kind.in_place() && t.offset == op.output.offset;
+    let output_free = inputs
+        .into_iter()
+        .flatten()
+        .all(|t| shares(t) || !t.overlaps(op.output.offset, op.output.end()));
+    let scratch_free = [Some(&op.output), inputs[0], inputs[1]]
+        .into_iter()
+        .flatten()
+        .all(|t| op.scratch == scratch_end || !t.overlaps(op.scratch, scratch_end));
+    if scratch_end <= arena_bytes && output_free && scratch_free {
+        Ok(())
+    } else {
+        Err(FormatError::Arena)
+    }
+}
+
+fn check_metadata(cursor: &mut Cursor, length: usize) -> Result<(), FormatError> {
+    for _ in 0..cursor.varint()? {
+        text(cursor)?;
+        text(cursor)?;
+    }
+    if cursor.position() == length {
+        Ok(())
+    } else {
+        Err(FormatError::Trailing)
+    }
+}
+
+fn text<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, FormatError> {
+    let length = cursor.size()?;
+    core::str::from_utf8(cursor.take(length)?).map_err(|_| FormatError::Metadata)
+}

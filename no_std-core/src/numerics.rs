@@ -1,0 +1,147 @@
+//! Fixed-point arithmetic: the one definition of rounding that host and device share.
+
+/// Longest row of a weight matrix, in elements. With int8 operands (products of at most 2¹⁴ in
+/// magnitude) a row then sums to at most 2³⁰, which leaves room for a [`MAX_BIAS`].
+pub const MAX_ROW: usize = 1 << 16;
+
+/// Bound on the magnitude of a bias, so that bias + row stays inside ±2³¹.
+pub const MAX_BIAS: i32 = (1 << 30) - 1;
+
+/// A positive real factor `mantissa · 2^−shift`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Multiplier {
+    /// 0 … 2³¹ − 1; normalized multipliers have bit 30 set.
+    pub mantissa: i32,
+    /// 1 … 62.
+    pub shift: u8,
+}
+
+impl Multiplier {
+    /// A multiplier, if it is within range.
+    pub const fn new(mantissa: i32, shift: u8) -> Option<Self> {
+        if mantissa >= 0 && shift >= 1 && shift <= 62 {
+            Some(Self { mantissa, shift })
+        } else {
+            None
+        }
+    }
+
+    /// `round(accumulator · mantissa / 2^shift)`, ties towards +∞: the one rounding of a layer.
+    ///
+    /// Range: |accumulator · mantissa| ≤ 2³¹·(2³¹−1) < 2⁶², the rounding term is ≤ 2⁶¹, so the sum
+    /// stays below 2⁶³. The result saturates to 32 bits.
+    #[inline(always)]
+    pub const fn scale(self, accumulator: i32) -> i32 {
+        let product = accumulator as i64 * self.mantissa as i64;
+        saturate((product + (1 << (self.shift - 1))) >> self.shift)
+    }
+}
+
+const fn saturate(wide: i64) -> i32 {
+    if wide > i32::MAX as i64 {
+        i32::MAX
+    } else if wide < i32::MIN as i64 {
+        i32::MIN
+    } else {
+        wide as i32
+    }
+}
+
+/// How a layer's accumulators become int8 activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The integer that stands for zero.
+    pub zero_point: i8,
+    /// Lower clamp, fused ReLU included.
+    pub min: i8,
+    /// Upper clamp.
+    pub max: i8,
+}
+
+impl Output {
+    /// Scales, shifts to the zero point and clamps.
+    #[inline(always)]
+    pub fn requantize(&self, accumulator: i32, multiplier: Multiplier) -> i8 {
+        self.clamp(
+            multiplier
+                .scale(accumulator)
+                .saturating_add(self.zero_point as i32),
+        )
+    }
+
+    /// Clamps to the range; a lower bound above the upper one yields the upper one.
+    #[inline(always)]
+    pub fn clamp(&self, q: i32) -> i8 {
+        let (min, max) = (self.min as i32, self.max as i32);
+        let raised = if q < min { min } else { q };
+        (if raised > max { max } else { raised }) as i8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition, in arbitrary-precision terms: floor(x·m/2^s + 1/2).
+    fn oracle(accumulator: i32, m: Multiplier) -> i128 {
+        let twice = 2 * accumulator as i128 * m.mantissa as i128 + (1i128 << m.shift);
+        twice.div_euclid(1i128 << (m.shift + 1))
+    }
+
+    #[test]
+    fn scale_rounds_once_with_ties_up_over_the_whole_range() {
+        let accumulators = [
+            i32::MIN,
+            -MAX_BIAS,
+            -1_000_003,
+            -3,
+            -2,
+            -1,
+            0,
+            1,
+            2,
+            3,
+            77_777,
+            MAX_BIAS,
+            i32::MAX,
+        ];
+        for shift in 1..=62 {
+            for mantissa in [0, 1, 3, 1 << 30, 0x5555_5555, i32::MAX] {
+                let m = Multiplier::new(mantissa, shift).expect("in range");
+                for a in accumulators {
+                    let expected = oracle(a, m).clamp(i32::MIN as i128, i32::MAX as i128);
+                    assert_eq!(m.scale(a) as i128, expected, "{a} * {mantissa} >> {shift}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn multipliers_out_of_range_are_refused() {
+        assert!(Multiplier::new(-1, 5).is_none());
+        assert!(Multiplier::new(1, 0).is_none());
+        assert!(Multiplier::new(1, 63).is_none());
+    }
+
+    #[test]
+    fn requantize_saturates_and_honours_the_clamp() {
+        let m = Multiplier::new(1 << 30, 30).expect("one");
+        let relu = Output {
+            zero_point: -128,
+            min: -128,
+            max: 127,
+        };
+        assert_eq!(relu.requantize(i32::MIN, m), -128);
+        assert_eq!(relu.requantize(i32::MAX, m), 127);
+        assert_eq!(relu.requantize(100, m), -28);
+        assert_eq!(
+            Output {
+                zero_point: 0,
+                min: 5,
+                max: -5
+            }
+            .clamp(0),
+            -5
+        );
+    }
+}

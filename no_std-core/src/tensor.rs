@@ -1,0 +1,82 @@
+//! Tensors of an image: activations in the arena.
+
+use crate::FormatError;
+use crate::cursor::Cursor;
+
+/// `[height, width, channels]`, channels last; a vector is `[1, 1, n]`. No side is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Innermost axis.
+    pub channels: usize,
+}
+
+/// Most elements of one tensor.
+pub const MAX_ELEMENTS: usize = 1 << 28;
+
+impl Shape {
+    /// A shape of at least one and at most [`MAX_ELEMENTS`] elements.
+    pub fn new(height: usize, width: usize, channels: usize) -> Option<Self> {
+        let elements = height.checked_mul(width)?.checked_mul(channels)?;
+        if (1..=MAX_ELEMENTS).contains(&elements) {
+            Some(Self {
+                height,
+                width,
+                channels,
+            })
+        } else {
+            None
+        }
+    }
+
+    /// Elements. (At least one, hence no `is_empty`.)
+    #[allow(clippy::len_without_is_empty)]
+    pub const fn len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+}
+
+/// An int8 activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Shape.
+    pub shape: Shape,
+    /// Real units per integer step, as IEEE 754 binary32 bits: the device never computes with it.
+    pub scale_bits: u32,
+    /// The integer that stands for zero.
+    pub zero_point: i8,
+    /// First byte in the arena.
+    pub offset: usize,
+}
+
+impl Tensor {
+    /// Reads: `channels << 1 | has_plane`, height and width if it has a plane, scale, zero point,
+    /// arena offset.
+    pub(crate) fn parse(cursor: &mut Cursor) -> Result<Self, FormatError> {
+        let head = cursor.size()?;
+        let (height, width) = if head & 1 == 1 {
+            (cursor.size()?, cursor.size()?)
+        } else {
+            (1, 1)
+        };
+        let shape = Shape::new(height, width, head >> 1).ok_or(FormatError::Shape)?;
+        Ok(Self {
+            shape,
+            scale_bits: cursor.u32()?,
+            zero_point: cursor.i8()?,
+            offset: cursor.size()?,
+        })
+    }
+
+    /// One past the last byte in the arena.
+    pub const fn end(&self) -> usize {
+        self.offset.saturating_add(self.shape.len())
+    }
+
+    pub(crate) const fn overlaps(&self, start: usize, end: usize) -> bool {
+        self.offset < end && start < self.end()
+    }
+}
