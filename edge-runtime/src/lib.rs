@@ -1,2 +1,47 @@
-//! Runs a Pith image.
+//! Runs a Pith image: an executor and portable integer kernels. No heap, no float, no panic.
+//!
+//! ```
+//! # fn classify(image: &[u8], pixels: &[i8]) -> Result<usize, Box<dyn std::error::Error>> {
+//! let model = no_std_core::Model::parse(image)?;
+//! let mut arena = [0; 2048];
+//! let mut session = edge_runtime::Session::new(&model, &mut arena)?;
+//! session.input_mut().copy_from_slice(pixels);
+//! session.run();
+//! Ok(edge_runtime::argmax(session.output()))
+//! # }
+//! ```
+//!
+//! # Layers
+//!
+//! ```text
+//! Session     owns the arena, walks the operators       session
+//!  └ kernels  one file an operator; the oracle that     kernels
+//!             every faster kernel must equal, bit for bit
+//! ```
+//!
+//! Coded weights are executed as they stand in the image: a dense layer multiplies while it reads
+//! a row, a convolution reads one filter's weights into scratch and uses them at every position.
+//! No tensor is ever expanded.
+//!
+//! # When can this fail
+//!
+//! [`Session::new`] fails when the arena is too small. Nothing after it fails or panics: all else
+//! was checked when the image was parsed.
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(any(test, doctest, feature = "std"))]
+extern crate std;
+
+mod kernels;
+mod session;
+
+pub use session::{ArenaTooSmall, Session};
+
+/// The place of the largest element, the first of equals; 0 of nothing.
+pub fn argmax(values: &[i8]) -> usize {
+    let start = (0, i8::MIN);
+    let better = |best: (usize, i8), (i, &v): (usize, &i8)| if v > best.1 { (i, v) } else { best };
+    values.iter().enumerate().fold(start, better).0
+}

@@ -1,0 +1,237 @@
+use super::dot;
+use no_std_core::operator::{FILTER_ENTRY_BYTES, Linear, MAX_TAPS, Operator, Window};
+use no_std_core::tensor::Shape;
+
+/// A convolution with its geometry at hand. Padding is the input's zero point, as if the input
+/// were surrounded by real zeros.
+pub(crate) struct Conv<'o, 'a> {
+    input: Shape,
+    output: Shape,
+    zero_point: i32,
+    window: &'o Window,
+    dilation: [usize; 2],
+    /// Channels of one group: of the input, of the output.
+    group_channels: usize,
+    group_filters: usize,
+    linear: &'o Linear<'a>,
+}
+
+/// Where a window stands: its corner, which may lie in the padding.
+#[derive(Clone, Copy)]
+struct Position {
+    y: isize,
+    x: isize,
+}
+
+impl<'o, 'a> Conv<'o, 'a> {
+    pub(crate) fn new(
+        op: &Operator<'a>,
+        window: &'o Window,
+        dilation: [usize; 2],
+        groups: usize,
+        linear: &'o Linear<'a>,
+    ) -> Self {
+        let (input, output) = (op.input.shape, op.output.shape);
+        let of = |channels: usize| channels.checked_div(groups).unwrap_or(channels);
+        let (group_channels, group_filters) = (of(input.channels), of(output.channels));
+        let zero_point = op.input.zero_point as i32;
+        Self {
+            input,
+            output,
+            zero_point,
+            window,
+            dilation,
+            group_channels,
+            group_filters,
+            linear,
+        }
+    }
+
+    pub(crate) fn run(&self, x: &[i8], y: &mut [i8], scratch: &mut [i8]) {
+        if self.linear.weights.is_plain() {
+            self.plain(x, y);
+        } else {
+            self.coded(x, y, scratch);
+        }
+    }
+
+    fn positions(&self) -> impl Iterator<Item = Position> + '_ {
+        let [stride_y, stride_x] = self.window.stride;
+        let [top, left] = self.window.padding;
+        (0..self.output.height).flat_map(move |y| {
+            (0..self.output.width).map(move |x| Position {
+                y: (y * stride_y) as isize - top as isize,
+                x: (x * stride_x) as isize - left as isize,
+            })
+        })
+    }
+
+    /// Row and column of a tap's input element, if it is not padding.
+    #[inline(always)]
+    fn tap(&self, at: Position, ky: usize, kx: usize) -> Option<usize> {
+        let y = at.y + (ky * self.dilation[0]) as isize;
+        let x = at.x + (kx * self.dilation[1]) as isize;
+        let inside = (0..self.input.height as isize).contains(&y)
+            && (0..self.input.width as isize).contains(&x);
+        inside.then(|| (y as usize * self.input.width + x as usize) * self.input.channels)
+    }
+
+    fn first_channel(&self, filter: usize) -> usize {
+        filter.checked_div(self.group_filters).unwrap_or(0) * self.group_channels
+    }
+
+    fn plain(&self, x: &[i8], y: &mut [i8]) {
+        let columns = self.linear.weights.columns.max(1);
+        for (at, y) in self
+            .positions()
+            .zip(y.chunks_exact_mut(self.output.channels))
+        {
+            let filters = self.linear.weights.stream().chunks_exact(columns);
+            let mut biases = self.linear.biases();
+            for (filter, (y, weights)) in y.iter_mut().zip(filters).enumerate() {
+                let products = self.plain_filter(x, weights, at, self.first_channel(filter));
+                let accumulator = biases.take().wrapping_add(products);
+                *y = self
+                    .linear
+                    .range
+                    .requantize(accumulator, self.linear.multiplier(filter));
+            }
+        }
+    }
+
+    fn plain_filter(&self, x: &[i8], weights: &[u8], at: Position, first_channel: usize) -> i32 {
+        let [height, width] = self.window.kernel;
+        let mut taps = weights.chunks_exact(self.group_channels.max(1));
+        let mut sum = 0i32;
+        for ky in 0..height {
+            for kx in 0..width {
+                let weights = taps.next().unwrap_or(&[]);
+                let products = match self.tap(at, ky, kx) {
+                    Some(start) => dot(x.get(start + first_channel..).unwrap_or(&[]), weights),
+                    None => self.zero_point * weights.iter().map(|&w| w as i8 as i32).sum::<i32>(),
+                };
+                sum = sum.wrapping_add(products);
+            }
+        }
+        sum
+    }
+
+    /// Filter by filter: its weights are decoded once and used at every position.
+    fn coded(&self, x: &[i8], y: &mut [i8], scratch: &mut [i8]) {
+        let table_bytes = self.linear.weights.table_bytes().min(scratch.len());
+        let (tables, entries) = scratch.split_at_mut(table_bytes);
+        let mut reader = self.linear.weights.reader(tables);
+        let mut biases = self.linear.biases();
+        for filter in 0..self.output.channels {
+            let first_channel = self.first_channel(filter);
+            let mut slots = entries.chunks_exact_mut(FILTER_ENTRY_BYTES);
+            let mut used = 0;
+            reader.row(|column, weight| {
+                if let Some(slot) = slots.next() {
+                    slot.copy_from_slice(
+                        &self.entry(column, weight, first_channel).map(|b| b as i8),
+                    );
+                    used += FILTER_ENTRY_BYTES;
+                }
+            });
+            let (bias, multiplier) = (biases.take(), self.linear.multiplier(filter));
+            let weights = entries.get(..used).unwrap_or(&[]);
+            let outputs = y
+                .iter_mut()
+                .skip(filter)
+                .step_by(self.output.channels.max(1));
+            for (at, y) in self.positions().zip(outputs) {
+                let accumulator = bias.wrapping_add(self.coded_filter(x, weights, at));
+                *y = self.linear.range.requantize(accumulator, multiplier);
+            }
+        }
+    }
+
+    /// Offset from the window's corner (u16), tap, weight; the image's check bounds all three.
+    fn entry(&self, column: usize, weight: i32, first_channel: usize) -> [u8; FILTER_ENTRY_BYTES] {
+        let tap = column.checked_div(self.group_channels).unwrap_or(0);
+        let channel = column - tap * self.group_channels;
+        let ky = tap.checked_div(self.window.kernel[1]).unwrap_or(0);
+        let kx = tap - ky * self.window.kernel[1];
+        let place = ky * self.dilation[0] * self.input.width + kx * self.dilation[1];
+        let offset = place * self.input.channels + first_channel + channel;
+        let [low, high, ..] = offset.to_le_bytes();
+        [low, high, tap as u8, weight as u8]
+    }
+
+    #[inline(always)]
+    fn coded_filter(&self, x: &[i8], entries: &[i8], at: Position) -> i32 {
+        let [height, width] = self.window.kernel;
+        let (bottom, right) = (
+            (height - 1) * self.dilation[0],
+            (width - 1) * self.dilation[1],
+        );
+        let inside = at.y >= 0
+            && at.x >= 0
+            && at.y as usize + bottom < self.input.height
+            && at.x as usize + right < self.input.width;
+        if inside {
+            let corner = (at.y as usize * self.input.width + at.x as usize) * self.input.channels;
+            interior(x.get(corner..).unwrap_or(&[]), entries)
+        } else {
+            self.border(x, entries, at)
+        }
+    }
+
+    /// At a border each weight asks whether its tap is padding.
+    fn border(&self, x: &[i8], entries: &[i8], at: Position) -> i32 {
+        let padding = self.padding_taps(at);
+        let corner = (at.y * self.input.width as isize + at.x) * self.input.channels as isize;
+        let product = |entry: &[i8]| {
+            let [offset, tap, weight] = fields(entry);
+            let padded = padding[tap / 32 % padding.len()] >> (tap % 32) & 1 == 1;
+            let value = x
+                .get((corner + offset as isize) as usize)
+                .copied()
+                .unwrap_or(0) as i32;
+            (if padded { self.zero_point } else { value }) * weight as i8 as i32
+        };
+        entries
+            .chunks_exact(FILTER_ENTRY_BYTES)
+            .map(product)
+            .fold(0, i32::wrapping_add)
+    }
+
+    /// A bit for each tap that falls on padding.
+    fn padding_taps(&self, at: Position) -> [u32; MAX_TAPS / 32] {
+        let [height, width] = self.window.kernel;
+        let mut mask = [0; MAX_TAPS / 32];
+        for tap in 0..height * width {
+            let ky = tap / width.max(1);
+            if self.tap(at, ky, tap - ky * width).is_none() {
+                mask[tap / 32 % (MAX_TAPS / 32)] |= 1 << (tap % 32);
+            }
+        }
+        mask
+    }
+}
+
+#[inline(always)]
+fn interior(x: &[i8], entries: &[i8]) -> i32 {
+    let product = |entry: &[i8]| {
+        let [offset, _, weight] = fields(entry);
+        x.get(offset).copied().unwrap_or(0) as i32 * weight as i8 as i32
+    };
+    entries
+        .chunks_exact(FILTER_ENTRY_BYTES)
+        .map(product)
+        .fold(0, i32::wrapping_add)
+}
+
+/// Offset, tap and weight (as u8) of an entry.
+#[inline(always)]
+fn fields(entry: &[i8]) -> [usize; 3] {
+    let word = entry
+        .first_chunk::<4>()
+        .map_or(0, |bytes| u32::from_le_bytes(bytes.map(|b| b as u8)));
+    [
+        (word & 0xffff) as usize,
+        (word >> 16 & 0xff) as usize,
+        (word >> 24) as usize,
+    ]
+}

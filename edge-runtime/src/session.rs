@@ -1,0 +1,154 @@
+use crate::kernels;
+use no_std_core::Model;
+use no_std_core::operator::{Kind, Operator};
+use no_std_core::tensor::Tensor;
+
+/// A model with the memory to run it.
+#[derive(Debug)]
+pub struct Session<'a, 'm> {
+    model: Model<'a>,
+    arena: &'m mut [i8],
+}
+
+/// The memory handed to [`Session::new`] does not hold the model's activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArenaTooSmall {
+    /// Bytes the model needs.
+    pub needed: usize,
+    /// Bytes handed over.
+    pub given: usize,
+}
+
+impl core::fmt::Display for ArenaTooSmall {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "the arena has {} bytes, the model needs {}",
+            self.given, self.needed
+        )
+    }
+}
+
+impl core::error::Error for ArenaTooSmall {}
+
+impl<'a, 'm> Session<'a, 'm> {
+    /// Takes the working memory for a model; its contents do not matter.
+    ///
+    /// # Errors
+    /// When `arena` is shorter than [`Model::arena_bytes`].
+    pub fn new(model: &Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
+        let (needed, given) = (model.arena_bytes(), arena.len());
+        if given < needed {
+            return Err(ArenaTooSmall { needed, given });
+        }
+        Ok(Self {
+            model: *model,
+            arena,
+        })
+    }
+
+    /// Where the input goes, before every [`run`](Self::run): it shares its memory with later
+    /// activations. Channels last: `[height, width, channels]`.
+    pub fn input_mut(&mut self) -> &mut [i8] {
+        let input = self.model.input();
+        self.arena
+            .get_mut(input.offset..input.end())
+            .unwrap_or(&mut [])
+    }
+
+    /// One inference.
+    pub fn run(&mut self) {
+        for operator in self.model.operators() {
+            execute(&operator, self.arena);
+        }
+    }
+
+    /// The result of the last [`run`](Self::run), channels last.
+    pub fn output(&self) -> &[i8] {
+        self.tensor(self.model.output())
+    }
+
+    /// What stands in a tensor's memory now; later tensors may share it.
+    pub fn tensor(&self, tensor: &Tensor) -> &[i8] {
+        self.arena.get(tensor.offset..tensor.end()).unwrap_or(&[])
+    }
+
+    /// One inference that shows each operator's output to `observe` as soon as it is written.
+    pub fn run_observed(&mut self, mut observe: impl FnMut(&Operator<'a>, &[i8])) {
+        for operator in self.model.operators() {
+            execute(&operator, self.arena);
+            observe(&operator, self.tensor(&operator.output));
+        }
+    }
+}
+
+fn execute(op: &Operator, arena: &mut [i8]) {
+    let output = op.output.offset..op.output.end();
+    if op.input.offset == op.output.offset {
+        return in_place(&op.kind, arena.get_mut(output).unwrap_or(&mut []));
+    }
+    let scratch_bytes = op.kind.scratch_bytes();
+    // An empty range must lie in no other one.
+    let scratch = if scratch_bytes == 0 {
+        0..0
+    } else {
+        op.scratch..op.scratch + scratch_bytes
+    };
+    if let Kind::Add {
+        other,
+        mantissas,
+        shift,
+        range,
+    } = &op.kind
+    {
+        kernels::add(
+            arena,
+            [&op.input, other],
+            &op.output,
+            *mantissas,
+            *shift,
+            range,
+        );
+        return;
+    }
+    // Disjoint and inside: checked when the image was parsed.
+    let Ok([x, y, scratch]) =
+        arena.get_disjoint_mut([op.input.offset..op.input.end(), output, scratch])
+    else {
+        return;
+    };
+    let x: &[i8] = x;
+    match &op.kind {
+        Kind::Dense(linear) => kernels::dense(x, y, scratch, linear),
+        Kind::Conv {
+            window,
+            dilation,
+            groups,
+            linear,
+            ..
+        } => {
+            let conv = kernels::Conv::new(op, window, *dilation, *groups, linear);
+            conv.run(x, y, scratch);
+        }
+        Kind::MaxPool(window) => kernels::max_pool(x, y, &op.input.shape, &op.output.shape, window),
+        Kind::AveragePool {
+            window,
+            count_include_pad,
+        } => {
+            kernels::average_pool(x, y, op, window, *count_include_pad);
+        }
+        Kind::Softmax { exponentials } => kernels::softmax(x, y, exponentials),
+        Kind::Clamp(range) => {
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
+            kernels::clamp(y, range);
+        }
+        Kind::Add { .. } => {}
+    }
+}
+
+/// Operators whose output may take the place of their input.
+fn in_place(kind: &Kind, values: &mut [i8]) {
+    if let Kind::Clamp(range) = kind {
+        kernels::clamp(values, range);
+    }
+}
