@@ -1,1 +1,5 @@
-//! compress
+//! From a float Graph to a Pith image: passes, calibration, memory plan, encoders, byte ledger.
+
+pub mod encode;
+pub mod plan;
+pub mod program;

@@ -1,0 +1,13 @@
+//! From a fixed-point [`Program`](crate::program::Program) to the bytes of an image, every byte
+//! accounted for as it is written.
+
+mod bits;
+mod code;
+mod image;
+mod ledger;
+mod weights;
+mod writer;
+
+pub use image::{EncodeError, Encoded, Layer, encode};
+pub use ledger::{Category, Ledger};
+pub use weights::Coding;

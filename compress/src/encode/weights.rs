@@ -1,0 +1,355 @@
+//! The cheapest form of a weight matrix, found by writing all of them.
+
+use super::bits::BitWriter;
+use super::code::{Code, Counts, entropy_bits};
+use super::ledger::Category;
+use super::writer::Writer;
+use no_std_core::weights::{form, index_bits};
+
+/// Which forms the encoder may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// One byte a weight, nothing coded: the form that dense kernels read fastest.
+    Plain,
+    /// Whatever is smallest without Huffman codes.
+    Packed,
+    /// Whatever is smallest.
+    Smallest,
+}
+
+/// A matrix in one of its forms.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Everything up to the stream.
+    head: Writer,
+    stream: Vec<u8>,
+    position_bits: usize,
+    /// Name for people.
+    pub(super) encoding: String,
+    /// Empirical entropy of the form's symbols, in bits.
+    pub(super) entropy_bits: f64,
+    /// Scratch bytes of the look-up tables.
+    pub(super) table_bytes: usize,
+    /// Whether the stream is int8 weights, aligned to four bytes.
+    pub(super) plain: bool,
+    /// Whether zeros have symbols of their own.
+    pub(super) visits_zeros: bool,
+}
+
+impl Written {
+    /// Bytes, alignment apart.
+    pub(super) fn len(&self) -> usize {
+        self.head.len() + self.stream.len()
+    }
+
+    /// Appends the form to an image.
+    pub(super) fn append_to(&self, image: &mut Writer) {
+        image.append(&self.head);
+        if self.plain {
+            image.align();
+        }
+        image.stream(&self.stream, self.position_bits);
+    }
+}
+
+/// Bits of look-up tables: long codewords are rare, and scratch memory is not free.
+const RUN_TABLE_BITS: u8 = 7;
+const VALUE_TABLE_BITS: u8 = 6;
+
+/// Largest codebook whose indices are tried without Huffman codes.
+const MAX_INDEXED: usize = 128;
+
+/// Lengths at which a longer run is cut, tried in turn.
+const SKIPS: [u8; 12] = [6, 9, 12, 16, 23, 31, 47, 63, 95, 127, 191, 255];
+
+/// Writes a matrix in its smallest form.
+pub(super) fn write(weights: &[i8], coding: Coding) -> Written {
+    let matrix = Matrix::new(weights);
+    let mut forms = vec![matrix.every(Values::Integer(8))];
+    if coding != Coding::Plain {
+        forms.extend(matrix.packed());
+    }
+    if coding == Coding::Smallest {
+        forms.extend(matrix.huffman());
+    }
+    let first = forms.remove(0);
+    forms.into_iter().fold(
+        first,
+        |best, next| if next.len() < best.len() { next } else { best },
+    )
+}
+
+struct Matrix<'w> {
+    weights: &'w [i8],
+    /// How often each int8 weight (as u8) occurs.
+    counts: Counts,
+    /// Zeros before each weight that is not zero, counted through row ends.
+    runs: Vec<usize>,
+}
+
+/// A stream under construction, with the bits that say where weights stand counted apart.
+#[derive(Default)]
+struct Stream {
+    bits: BitWriter,
+    position_bits: usize,
+}
+
+impl Stream {
+    fn position(&mut self, put: impl FnOnce(&mut BitWriter)) {
+        let before = self.bits.len();
+        put(&mut self.bits);
+        self.position_bits += self.bits.len() - before;
+    }
+
+    fn finish(
+        self,
+        mut head: Writer,
+        encoding: String,
+        entropy_bits: f64,
+        table_bytes: usize,
+    ) -> Written {
+        let position_bits = self.position_bits;
+        let stream = self.bits.into_bytes();
+        head.varint(Category::Operators, stream.len());
+        Written {
+            head,
+            stream,
+            position_bits,
+            encoding,
+            entropy_bits,
+            table_bytes,
+            plain: false,
+            visits_zeros: false,
+        }
+    }
+}
+
+/// How values are said.
+enum Values {
+    Integer(usize),
+    Indexed(Vec<i8>),
+    Huffman(Box<Code>),
+}
+
+impl Values {
+    fn huffman(counts: &Counts) -> Self {
+        Values::Huffman(Box::new(Code::explicit(counts, VALUE_TABLE_BITS)))
+    }
+
+    fn form(&self) -> u8 {
+        match self {
+            Values::Integer(_) => form::INTEGER,
+            Values::Indexed(_) => form::INDEXED,
+            Values::Huffman(_) => form::HUFFMAN,
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Values::Integer(bits) => format!("int{bits}"),
+            Values::Indexed(codebook) => format!("codebook-{}", codebook.len()),
+            Values::Huffman(_) => "huffman".to_owned(),
+        }
+    }
+
+    /// Entropy of these symbols for coded values, their width otherwise.
+    fn entropy_bits(&self, counts: &Counts) -> f64 {
+        let width = match self {
+            Values::Integer(bits) => *bits,
+            Values::Indexed(codebook) => index_bits(codebook.len()) as usize,
+            Values::Huffman(_) => return entropy_bits(counts),
+        };
+        width as f64 * counts.iter().sum::<u64>() as f64
+    }
+
+    /// The descriptor up to the values' own part, and the bytes of their look-up table.
+    fn head(&self, positions: u8) -> (Writer, usize) {
+        let mut head = Writer::default();
+        head.u8(Category::Operators, positions | self.form());
+        self.write(&mut head);
+        (
+            head,
+            if let Values::Huffman(code) = self {
+                code.table_bytes()
+            } else {
+                0
+            },
+        )
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            Values::Integer(bits) => writer.u8(Category::Operators, *bits as u8),
+            Values::Indexed(codebook) => {
+                writer.u8(Category::Operators, (codebook.len() - 1) as u8);
+                codebook
+                    .iter()
+                    .for_each(|&entry| writer.i8(Category::Codebooks, entry));
+            }
+            Values::Huffman(code) => code.write(writer, Category::Codebooks),
+        }
+    }
+
+    fn put(&self, weight: i8, bits: &mut BitWriter) {
+        match self {
+            Values::Integer(width) => bits.put(weight as u8 as u32, *width),
+            Values::Indexed(codebook) => {
+                let index = codebook
+                    .iter()
+                    .position(|&entry| entry == weight)
+                    .unwrap_or(0);
+                bits.put(index as u32, index_bits(codebook.len()) as usize);
+            }
+            Values::Huffman(code) => code.put(weight as u8, bits),
+        }
+    }
+}
+
+impl<'w> Matrix<'w> {
+    fn new(weights: &'w [i8]) -> Self {
+        let mut counts = [0; 256];
+        let (mut runs, mut run) = (Vec::new(), 0);
+        for &weight in weights {
+            counts[weight as u8 as usize] += 1;
+            if weight == 0 {
+                run += 1;
+            } else {
+                runs.push(run);
+                run = 0;
+            }
+        }
+        Self {
+            weights,
+            counts,
+            runs,
+        }
+    }
+
+    fn nonzero_counts(&self) -> Counts {
+        let mut counts = self.counts;
+        counts[0] = 0;
+        counts
+    }
+
+    /// Smallest two's complement width that holds every weight.
+    fn width(&self) -> usize {
+        let magnitude_bits =
+            |w: i8| 8 - (if w < 0 { !w } else { w } as u8).leading_zeros() as usize;
+        self.weights
+            .iter()
+            .map(|&w| magnitude_bits(w) + 1)
+            .max()
+            .unwrap_or(1)
+    }
+
+    fn entries(counts: &Counts) -> Vec<i8> {
+        let mut entries: Vec<i8> = (0..=255u8)
+            .filter(|&w| counts[w as usize] > 0)
+            .map(|w| w as i8)
+            .collect();
+        entries.sort_unstable();
+        entries
+    }
+
+    /// Forms without Huffman codes.
+    fn packed(&self) -> Vec<Written> {
+        let mut forms = vec![self.every(Values::Integer(self.width()))];
+        let (all, nonzero) = (
+            Self::entries(&self.counts),
+            Self::entries(&self.nonzero_counts()),
+        );
+        if all.len() <= MAX_INDEXED {
+            forms.push(self.every(Values::Indexed(all)));
+        }
+        forms.push(self.bitmap(match nonzero.len() {
+            1..=MAX_INDEXED => Values::Indexed(nonzero),
+            _ => Values::Integer(self.width()),
+        }));
+        forms
+    }
+
+    fn huffman(&self) -> Vec<Written> {
+        let mut forms = vec![self.every(Values::huffman(&self.counts))];
+        if self.counts[0] > 0 && !self.runs.is_empty() {
+            let values = || Values::huffman(&self.nonzero_counts());
+            forms.push(self.bitmap(values()));
+            forms.extend(SKIPS.iter().flat_map(|&skip| {
+                [true, false].map(|explicit| self.runs(values(), skip, explicit))
+            }));
+        }
+        forms
+    }
+
+    fn every(&self, values: Values) -> Written {
+        let mut stream = Stream::default();
+        self.weights
+            .iter()
+            .for_each(|&w| values.put(w, &mut stream.bits));
+        let entropy = values.entropy_bits(&self.counts);
+        let plain = matches!(values, Values::Integer(8));
+        let (head, table_bytes) = values.head(form::EVERY);
+        Written {
+            plain,
+            visits_zeros: true,
+            ..stream.finish(head, values.name(), entropy, table_bytes)
+        }
+    }
+
+    fn bitmap(&self, values: Values) -> Written {
+        let mut stream = Stream::default();
+        for &weight in self.weights {
+            stream.position(|bits| bits.put((weight != 0) as u32, 1));
+            if weight != 0 {
+                values.put(weight, &mut stream.bits);
+            }
+        }
+        let entropy = self.weights.len() as f64 + values.entropy_bits(&self.nonzero_counts());
+        let (head, table_bytes) = values.head(form::BITMAP);
+        stream.finish(
+            head,
+            format!("bitmap+{}", values.name()),
+            entropy,
+            table_bytes,
+        )
+    }
+
+    /// Runs of zeros and the weights after them, each under its code. `explicit` writes the runs'
+    /// meanings and lets their codewords have any length.
+    fn runs(&self, values: Values, skip: u8, explicit: bool) -> Written {
+        let counts = self.run_counts(skip);
+        let code = if explicit {
+            Code::explicit(&counts, RUN_TABLE_BITS)
+        } else {
+            Code::ordered(&counts, skip, RUN_TABLE_BITS)
+        };
+        let mut stream = Stream::default();
+        let nonzero = self.weights.iter().filter(|&&w| w != 0);
+        for (&run, &weight) in self.runs.iter().zip(nonzero) {
+            stream.position(|bits| {
+                (0..run / skip as usize).for_each(|_| code.put(skip, bits));
+                code.put((run % skip as usize) as u8, bits);
+            });
+            values.put(weight, &mut stream.bits);
+        }
+        let entropy = entropy_bits(&counts) + values.entropy_bits(&self.nonzero_counts());
+        let (mut head, table_bytes) = values.head(form::RUNS);
+        head.varint(Category::Operators, self.runs.len());
+        head.u8(Category::Operators, skip);
+        code.write(&mut head, Category::CodeTables);
+        stream.finish(
+            head,
+            format!("runs-{skip}+{}", values.name()),
+            entropy,
+            table_bytes + code.table_bytes(),
+        )
+    }
+
+    fn run_counts(&self, skip: u8) -> Counts {
+        let mut counts = [0; 256];
+        for &run in &self.runs {
+            counts[skip as usize] += (run / skip as usize) as u64;
+            counts[run % skip as usize] += 1;
+        }
+        counts
+    }
+}
