@@ -1,5 +1,6 @@
 //! From a float Graph to a Pith image: passes, calibration, memory plan, encoders, byte ledger.
 
 pub mod encode;
+pub mod lower;
 pub mod plan;
 pub mod program;
