@@ -152,6 +152,41 @@ impl Graph {
         Ok(())
     }
 
+    /// Drops parameters and values that no node uses, and renumbers the rest.
+    pub fn remove_unused(&mut self) {
+        let mut values = vec![false; self.values.len()];
+        let mut parameters = vec![false; self.parameters.len()];
+        [self.input, self.output]
+            .iter()
+            .for_each(|v| values[v.0] = true);
+        for node in &self.nodes {
+            node.inputs
+                .iter()
+                .chain([&node.output])
+                .for_each(|v| values[v.0] = true);
+            node.op
+                .parameters()
+                .iter()
+                .for_each(|p| parameters[p.0] = true);
+        }
+        let value_places = compact(&mut self.values, &values);
+        let parameter_places = compact(&mut self.parameters, &parameters);
+        let moved = |v: &mut ValueId| v.0 = value_places[v.0];
+        [&mut self.input, &mut self.output]
+            .into_iter()
+            .for_each(moved);
+        for node in &mut self.nodes {
+            node.inputs
+                .iter_mut()
+                .chain([&mut node.output])
+                .for_each(moved);
+            node.op
+                .parameters_mut()
+                .into_iter()
+                .for_each(|p| p.0 = parameter_places[p.0]);
+        }
+    }
+
     /// The value behind an id.
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.0]
@@ -171,4 +206,15 @@ impl Graph {
     pub fn macs(&self) -> u64 {
         self.nodes.iter().map(|n| shape::macs(self, n)).sum()
     }
+}
+
+/// Keeps the marked items; returns where each one went.
+fn compact<T>(items: &mut Vec<T>, keep: &[bool]) -> Vec<usize> {
+    let mut marks = keep.iter();
+    items.retain(|_| marks.next().copied().unwrap_or(false));
+    let place = |kept_before: &mut usize, &kept: &bool| {
+        *kept_before += kept as usize;
+        Some(*kept_before - kept as usize)
+    };
+    keep.iter().scan(0, place).collect()
 }

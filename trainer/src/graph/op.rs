@@ -117,6 +117,25 @@ impl Op {
         }
     }
 
+    /// As [`Op::parameters`], to be renumbered.
+    pub(super) fn parameters_mut(&mut self) -> Vec<&mut ParamId> {
+        match self {
+            Op::Gemm { weight, bias } | Op::Conv { weight, bias, .. } => {
+                std::iter::once(weight).chain(bias).collect()
+            }
+            Op::BatchNormalization {
+                scale,
+                bias,
+                mean,
+                variance,
+                ..
+            } => {
+                vec![scale, bias, mean, variance]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The weight matrix or filter bank, of the operators that multiply by one.
     pub fn weight(&self) -> Option<ParamId> {
         match *self {

@@ -1,0 +1,109 @@
+//! The host twin: runs an image with the kernels and integers of the device.
+
+use edge_runtime::Session;
+use no_std_core::Model;
+use no_std_core::tensor::{Shape, Tensor};
+use rayon::prelude::*;
+
+/// Why inputs cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// Inputs of another size than the model's.
+    #[error("inputs have {given} elements each, the model takes {needed}")]
+    InputLength {
+        /// Elements of one input of the model.
+        needed: usize,
+        /// Elements given.
+        given: usize,
+    },
+    /// An input that is not a number.
+    #[error("input {0} holds a value that is not a number")]
+    NotANumber(usize),
+}
+
+/// Runs float inputs `[n, channels, height, width]` (or `[n, features]`), one after the other in
+/// memory; returns the integers of the outputs, in the same layout.
+///
+/// # Errors
+/// When the inputs do not fit the model.
+pub fn run(model: &Model, inputs: &[f32]) -> Result<Vec<i8>, HostError> {
+    let length = model.input_len();
+    if !inputs.len().is_multiple_of(length) {
+        return Err(HostError::InputLength {
+            needed: length,
+            given: inputs.len(),
+        });
+    }
+    if let Some(place) = inputs.iter().position(|x| x.is_nan()) {
+        return Err(HostError::NotANumber(place / length));
+    }
+    let output_len = model.output_len();
+    let mut outputs = vec![0; inputs.len() / length * output_len];
+    outputs
+        .par_chunks_mut(output_len)
+        .zip(inputs.par_chunks(length))
+        .for_each_init(
+            || vec![0; model.arena_bytes()],
+            |arena, (output, input)| run_one(model, arena, &quantize(model.input(), input), output),
+        );
+    Ok(outputs)
+}
+
+/// One inference on integers in the model's own layout; the output's is `[channels, plane]`.
+fn run_one(model: &Model, arena: &mut [i8], input: &[i8], output: &mut [i8]) {
+    // The arena has just the bytes that the model asks for.
+    if let Ok(mut session) = Session::new(model, arena) {
+        session.input_mut().copy_from_slice(input);
+        session.run();
+        output.copy_from_slice(&channels_first(&model.output().shape, session.output()));
+    }
+}
+
+/// Integers of a float input, in the model's own layout (channels last): `round(x/scale) +
+/// zero_point`, ties to even as in ONNX's `QuantizeLinear`, saturated.
+pub fn quantize(tensor: &Tensor, input: &[f32]) -> Vec<i8> {
+    let scale = f32::from_bits(tensor.scale_bits);
+    let zero_point = tensor.zero_point as f32;
+    let integer = |x: f32| ((x / scale).round_ties_even() + zero_point).clamp(-128.0, 127.0) as i8;
+    let Shape {
+        height,
+        width,
+        channels,
+    } = tensor.shape;
+    let plane = height * width;
+    (0..plane)
+        .flat_map(|p| (0..channels).map(move |c| input[c * plane + p]))
+        .map(integer)
+        .collect()
+}
+
+/// Real values of a tensor's integers.
+pub fn dequantize(tensor: &Tensor, integers: &[i8]) -> Vec<f32> {
+    let scale = f32::from_bits(tensor.scale_bits);
+    integers
+        .iter()
+        .map(|&q| (q as i32 - tensor.zero_point as i32) as f32 * scale)
+        .collect()
+}
+
+/// Channels-last elements as `[channels, height, width]`.
+fn channels_first(shape: &Shape, values: &[i8]) -> Vec<i8> {
+    let plane = shape.height * shape.width;
+    (0..shape.channels)
+        .flat_map(|c| (0..plane).map(move |p| values[p * shape.channels + c]))
+        .collect()
+}
+
+/// Percentage of examples whose largest output is not at the label; of equals the first counts.
+///
+/// # Errors
+/// When the inputs do not fit the model.
+pub fn error_percent(model: &Model, inputs: &[f32], labels: &[u32]) -> Result<f64, HostError> {
+    let outputs = run(model, inputs)?;
+    let wrong = outputs
+        .chunks(model.output_len())
+        .zip(labels)
+        .filter(|(output, label)| edge_runtime::argmax(output) != **label as usize)
+        .count();
+    Ok(100.0 * wrong as f64 / labels.len().max(1) as f64)
+}

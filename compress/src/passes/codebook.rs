@@ -1,0 +1,263 @@
+//! Weight sharing by a codebook per layer (Han 2016): k-means over a layer's surviving weights;
+//! training then moves the centroids by the summed gradients of their copies.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
+use trainer::graph::{Graph, Grid, ParamId, Parametrization};
+
+/// Where k-means starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// Evenly between the smallest and the largest weight: large weights, which matter most, get
+    /// centroids of their own (Han's finding, the default).
+    #[default]
+    Linear,
+    /// At equal shares of the weights in order of size.
+    Density,
+    /// At weights drawn at random.
+    Random,
+}
+
+/// Why a layer cannot have a codebook.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodebookError {
+    /// More centroids than weights to share them.
+    #[error(
+        "a codebook of {entries} entries is larger than layer '{layer}', which has {weights} weights left; ask for fewer bits"
+    )]
+    TooLarge {
+        /// Name of the weights.
+        layer: String,
+        /// Weights that are not zero.
+        weights: usize,
+        /// Entries asked for.
+        entries: usize,
+    },
+    /// A weight that is not a finite number.
+    #[error("layer '{0}' holds a weight that is not finite")]
+    NotFinite(String),
+}
+
+/// Shares a layer's weights among `entries` centroids; weights that are zero stay so, as a pinned
+/// entry of their own.
+///
+/// # Errors
+/// When the layer has fewer weights left than centroids, or one that is not finite.
+pub fn share(
+    graph: &mut Graph,
+    id: ParamId,
+    entries: usize,
+    start: Start,
+    seed: u64,
+) -> Result<(), CodebookError> {
+    let parameter = &mut graph.parameters[id.0];
+    let values = parameter.latent();
+    if values.iter().any(|v| !v.is_finite()) {
+        return Err(CodebookError::NotFinite(parameter.name.clone()));
+    }
+    let mut alive: Vec<f32> = values.iter().copied().filter(|&v| v != 0.0).collect();
+    if alive.len() < entries {
+        let (layer, weights) = (parameter.name.clone(), alive.len());
+        return Err(CodebookError::TooLarge {
+            layer,
+            weights,
+            entries,
+        });
+    }
+    alive.sort_unstable_by(f32::total_cmp);
+    let centroids = k_means(&alive, entries, start, seed);
+    let pinned_zero = alive.len() < values.len();
+    let offset = pinned_zero as u32;
+    let index = |&v: &f32| {
+        if v == 0.0 {
+            0
+        } else {
+            nearest(&centroids, v) as u32 + offset
+        }
+    };
+    let indices = values.iter().map(index).collect();
+    let codebook = std::iter::repeat_n(0.0, offset as usize)
+        .chain(centroids.iter().copied())
+        .collect();
+    parameter.parametrization = Parametrization::Shared {
+        codebook,
+        indices,
+        pinned_zero,
+    };
+    Ok(())
+}
+
+/// One grid for the tensor, its largest magnitude at the grid's end.
+pub fn per_tensor_grid(graph: &mut Graph, id: ParamId, max: i32) {
+    let parameter = &mut graph.parameters[id.0];
+    let largest = parameter.free().iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    parameter.grid = Some(Grid {
+        scale: vec![step(largest, max)],
+        max,
+    });
+}
+
+/// One grid for each output channel, for dense forms.
+pub fn per_channel_grid(graph: &mut Graph, id: ParamId, max: i32) {
+    let parameter = &mut graph.parameters[id.0];
+    let latent = parameter.latent();
+    let columns = latent.len() / parameter.shape[0].max(1);
+    let largest = |row: &[f32]| row.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let scale = latent
+        .chunks(columns.max(1))
+        .map(|row| step(largest(row), max))
+        .collect();
+    parameter.grid = Some(Grid { scale, max });
+}
+
+/// A positive step even for a row of zeros.
+fn step(largest: f32, max: i32) -> f32 {
+    if largest > 0.0 {
+        largest / max as f32
+    } else {
+        1.0 / max as f32
+    }
+}
+
+/// Lloyd's iterations over sorted values; clusters are ranges, their means come from prefix sums.
+fn k_means(sorted: &[f32], entries: usize, start: Start, seed: u64) -> Vec<f32> {
+    let prefix: Vec<f64> = std::iter::once(0.0)
+        .chain(sorted.iter().scan(0.0, |sum, &v| {
+            *sum += v as f64;
+            Some(*sum)
+        }))
+        .collect();
+    let mut centroids = initial(sorted, entries, start, seed);
+    for _ in 0..MAX_ITERATIONS {
+        let next = update(sorted, &prefix, &centroids);
+        if next == centroids {
+            break;
+        }
+        centroids = next;
+    }
+    centroids
+}
+
+/// Far more than one-dimensional k-means takes to settle.
+const MAX_ITERATIONS: usize = 500;
+
+fn initial(sorted: &[f32], entries: usize, start: Start, seed: u64) -> Vec<f32> {
+    let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut centroids: Vec<f32> = (0..entries)
+        .map(|i| match start {
+            Start::Linear => low + (high - low) * (i as f32 + 0.5) / entries as f32,
+            Start::Density => sorted[(2 * i + 1) * sorted.len() / (2 * entries)],
+            Start::Random => sorted[rng.random_range(0..sorted.len())],
+        })
+        .collect();
+    centroids.sort_unstable_by(f32::total_cmp);
+    centroids
+}
+
+/// Means of the ranges nearest to each centroid; a centroid without weights stays.
+fn update(sorted: &[f32], prefix: &[f64], centroids: &[f32]) -> Vec<f32> {
+    let mut first = 0;
+    let ends = centroids.windows(2).map(|pair| {
+        let middle = (pair[0] + pair[1]) / 2.0;
+        sorted.partition_point(|&v| v < middle)
+    });
+    let mut next: Vec<f32> = ends
+        .chain([sorted.len()])
+        .zip(centroids)
+        .map(|(end, &old)| {
+            let range = std::mem::replace(&mut first, end)..end;
+            match range.len() {
+                0 => old,
+                n => ((prefix[range.end] - prefix[range.start]) / n as f64) as f32,
+            }
+        })
+        .collect();
+    next.sort_unstable_by(f32::total_cmp);
+    next
+}
+
+fn nearest(centroids: &[f32], value: f32) -> usize {
+    let above = centroids.partition_point(|&c| c < value);
+    let closer = |a: usize, b: usize| {
+        if (centroids[a] - value).abs() <= (centroids[b] - value).abs() {
+            a
+        } else {
+            b
+        }
+    };
+    match above {
+        0 => 0,
+        n if n == centroids.len() => n - 1,
+        n => closer(n - 1, n),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trainer::graph::{Op, Parameter};
+
+    fn layer(values: Vec<f32>) -> Graph {
+        let mut graph = Graph::new("g", "x", &[values.len()]);
+        let weight = graph.add_parameter(Parameter::dense("w", &[1, values.len()], values));
+        graph
+            .push("fc", Op::Gemm { weight, bias: None }, &[graph.input])
+            .expect("fits");
+        graph
+    }
+
+    #[test]
+    fn well_separated_clusters_get_their_means_from_every_start() {
+        for start in [Start::Linear, Start::Density] {
+            let mut graph = layer(vec![-1.1, 0.0, -0.9, 2.0, 2.2, 0.0, 5.0, 5.0]);
+            share(&mut graph, ParamId(0), 3, start, 1).expect("fits");
+            let shared = graph.parameters[0].materialize();
+            let expected = [-1.0, 0.0, -1.0, 2.1, 2.1, 0.0, 5.0, 5.0];
+            assert!(
+                shared
+                    .iter()
+                    .zip(expected)
+                    .all(|(a, b)| (a - b).abs() < 1e-6),
+                "{start:?}: {shared:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_assignment_of_the_result_could_be_nearer() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let values: Vec<f32> = (0..500)
+            .map(|_| rng.random_range(-1.0f32..1.0).powi(3))
+            .collect();
+        for start in [Start::Linear, Start::Density, Start::Random] {
+            let mut graph = layer(values.clone());
+            share(&mut graph, ParamId(0), 8, start, 7).expect("fits");
+            let Parametrization::Shared { codebook, .. } = &graph.parameters[0].parametrization
+            else {
+                panic!("not shared");
+            };
+            for (v, s) in values.iter().zip(graph.parameters[0].materialize()) {
+                let best = codebook
+                    .iter()
+                    .map(|c| (c - v).abs())
+                    .fold(f32::MAX, f32::min);
+                assert!((s - v).abs() <= best + 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn a_codebook_larger_than_the_layer_is_refused() {
+        let mut graph = layer(vec![1.0, 0.0, 2.0]);
+        let error = share(&mut graph, ParamId(0), 3, Start::Linear, 0)
+            .expect_err("two weights, three entries");
+        assert!(
+            error.to_string().contains("larger than layer 'w'"),
+            "{error}"
+        );
+    }
+}
