@@ -1,0 +1,321 @@
+//! The kernels, on images in every form of weights, against the naive interpreter: to the unit.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use compress::encode::{Coding, encode};
+use compress::program::{Kind, Program};
+use no_std_core::operator::Window;
+use std::collections::BTreeSet;
+
+const CODINGS: [Coding; 3] = [Coding::Plain, Coding::Packed, Coding::Smallest];
+
+/// Runs the program in every coding; returns the forms that were chosen.
+fn check(program: &Program, seed: u64) -> BTreeSet<String> {
+    let input = random_input(seed, program.tensors[0].shape.len());
+    let expected = naive(program, &input);
+    let mut forms = BTreeSet::new();
+    for coding in CODINGS {
+        let encoded = encode(program, coding).unwrap();
+        assert_eq!(
+            encoded.ledger.total(),
+            encoded.bytes.len(),
+            "the ledger accounts for every byte"
+        );
+        let encodings: Vec<&str> = encoded.layers.iter().map(|l| l.encoding.as_str()).collect();
+        assert_eq!(
+            execute(&encoded.bytes, &input),
+            expected,
+            "{coding:?} {encodings:?} seed {seed}"
+        );
+        forms.extend(encodings.iter().map(|e| {
+            e.split(['-', '1', '2', '3', '4', '5', '6', '7', '8'])
+                .next()
+                .unwrap()
+                .to_owned()
+        }));
+    }
+    forms
+}
+
+const STYLES: [Style; 9] = [
+    Style {
+        density: 1.0,
+        entries: 0,
+    },
+    Style {
+        density: 1.0,
+        entries: 16,
+    },
+    Style {
+        density: 1.0,
+        entries: 2,
+    },
+    Style {
+        density: 0.5,
+        entries: 3,
+    },
+    Style {
+        density: 0.4,
+        entries: 0,
+    },
+    Style {
+        density: 0.2,
+        entries: 16,
+    },
+    Style {
+        density: 0.05,
+        entries: 8,
+    },
+    Style {
+        density: 0.01,
+        entries: 1,
+    },
+    Style {
+        density: 0.0,
+        entries: 4,
+    },
+];
+
+#[test]
+fn dense_layers_in_every_form() {
+    let mut forms = BTreeSet::new();
+    for (s, style) in STYLES.into_iter().enumerate() {
+        for (i, (rows, columns)) in [(1, 1), (7, 3), (10, 100), (33, 300)]
+            .into_iter()
+            .enumerate()
+        {
+            let seed = (s * 10 + i) as u64;
+            forms.extend(check(&dense_program(seed, rows, columns, style), seed));
+        }
+    }
+    for form in [
+        "int",
+        "huffman",
+        "codebook",
+        "bitmap+codebook",
+        "bitmap+int",
+        "runs",
+    ] {
+        assert!(forms.contains(form), "no {form} among {forms:?}");
+    }
+}
+
+#[test]
+fn convolutions_in_every_form_and_geometry() {
+    let plain = ConvShape {
+        size: [9, 8],
+        channels: 4,
+        filters: 6,
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: [0; 4],
+        dilation: [1, 1],
+        groups: 1,
+    };
+    let shapes = [
+        plain,
+        ConvShape {
+            channels: 1,
+            filters: 5,
+            kernel: [5, 5],
+            ..plain
+        },
+        ConvShape {
+            padding: [1, 1, 1, 1],
+            ..plain
+        },
+        ConvShape {
+            padding: [0, 0, 1, 1],
+            stride: [2, 2],
+            ..plain
+        },
+        ConvShape {
+            padding: [2, 1, 2, 1],
+            dilation: [2, 1],
+            kernel: [3, 2],
+            ..plain
+        },
+        ConvShape {
+            groups: 2,
+            padding: [1, 0, 1, 0],
+            ..plain
+        },
+        ConvShape {
+            groups: 4,
+            filters: 4,
+            padding: [1, 1, 1, 1],
+            ..plain
+        },
+        ConvShape {
+            kernel: [1, 1],
+            ..plain
+        },
+        ConvShape {
+            kernel: [9, 8],
+            filters: 3,
+            ..plain
+        },
+        ConvShape {
+            size: [2, 2],
+            kernel: [5, 5],
+            padding: [2, 2, 2, 2],
+            ..plain
+        },
+    ];
+    for (i, shape) in shapes.into_iter().enumerate() {
+        for (s, style) in STYLES.into_iter().enumerate() {
+            let seed = (100 + i * 10 + s) as u64;
+            check(&conv_program(seed, shape, style), seed);
+        }
+    }
+}
+
+#[test]
+fn poolings_clamps_and_a_whole_network() {
+    for (i, (kernel, stride, padding)) in [
+        ([2, 2], [2, 2], [0, 0]),
+        ([3, 3], [2, 2], [1, 1]),
+        ([3, 2], [1, 1], [0, 1]),
+        ([7, 6], [1, 1], [0, 0]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut rng = rng(i as u64);
+        let window = Window {
+            kernel,
+            stride,
+            padding,
+        };
+        let positions =
+            |axis: usize, size: usize| (size + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1;
+        let tensors = |rng: &mut _| {
+            let input = tensor(rng, 7, 6, 3, 5);
+            let mut output = tensor(rng, positions(0, 7), positions(1, 6), 3, 5);
+            output.scale = input.scale;
+            vec![input, output]
+        };
+        let average = |count_include_pad| Kind::AveragePool {
+            window,
+            count_include_pad,
+        };
+        for kind in [Kind::MaxPool(window), average(true), average(false)] {
+            check(&chain(tensors(&mut rng), vec![kind]), i as u64);
+        }
+    }
+    let range = no_std_core::numerics::Output {
+        zero_point: -3,
+        min: -3,
+        max: 40,
+    };
+    let mut random = rng(1);
+    let tensors = vec![
+        tensor(&mut random, 2, 3, 4, -3),
+        tensor(&mut random, 2, 3, 4, -3),
+    ];
+    check(&chain(tensors, vec![Kind::Clamp(range)]), 9);
+    for seed in 0..20 {
+        check(&small_network(seed), seed);
+    }
+}
+
+#[test]
+fn softmax_is_within_a_unit_of_the_real_one() {
+    let scale = 0.1f64;
+    let table: Vec<u16> = (0..256)
+        .map(|d| (65535.0 * (-scale * d as f64).exp()).round() as u16)
+        .take_while(|&e| e > 0)
+        .collect();
+    for (seed, n) in [(1, 2), (2, 10), (3, 100), (4, 128)] {
+        let mut random = rng(seed);
+        let tensors = vec![
+            tensor(&mut random, 1, 1, n, 0),
+            tensor(&mut random, 1, 1, n, -128),
+        ];
+        let program = chain(tensors, vec![Kind::Softmax(table.clone())]);
+        let input = random_input(seed, n);
+        let output = execute(&encode(&program, Coding::Smallest).unwrap().bytes, &input);
+        let e: Vec<f64> = input.iter().map(|&q| (scale * q as f64).exp()).collect();
+        let sum: f64 = e.iter().sum();
+        for (y, e) in output.iter().zip(e) {
+            let real = (256.0 * e / sum - 128.0).min(127.0);
+            assert!((*y as f64 - real).abs() <= 1.0, "{y} for {real}");
+        }
+    }
+}
+
+#[test]
+fn addition_rounds_once() {
+    for seed in 0..5 {
+        let mut random = rng(seed);
+        let tensors = vec![
+            tensor(&mut random, 3, 3, 2, 4),
+            tensor(&mut random, 3, 3, 2, -6),
+        ];
+        let mut program = chain(
+            tensors,
+            vec![Kind::Clamp(no_std_core::numerics::Output {
+                zero_point: -6,
+                min: -10,
+                max: 127,
+            })],
+        );
+        program.tensors.push(tensor(&mut random, 3, 3, 2, 9));
+        let range = no_std_core::numerics::Output {
+            zero_point: 9,
+            min: -128,
+            max: 100,
+        };
+        let (mantissas, shift) = ([700_000_001, -300_000_007], 29);
+        let kind = Kind::Add {
+            other: 1,
+            mantissas,
+            shift,
+            range,
+        };
+        program.operators.push(compress::program::Operator {
+            name: "add".into(),
+            input: 0,
+            output: 2,
+            kind,
+        });
+        program.output = 2;
+        let input = random_input(seed, 18);
+        let output = execute(&encode(&program, Coding::Smallest).unwrap().bytes, &input);
+        for (&x, y) in input.iter().zip(output) {
+            let (a, b) = (x as i128 - 4, x.max(-10) as i128 + 6);
+            let sum = a * mantissas[0] as i128 + b * mantissas[1] as i128;
+            let rounded = (2 * sum + (1 << shift)).div_euclid(1 << (shift + 1)) + 9;
+            assert_eq!(y as i128, rounded.clamp(-128, 100));
+        }
+    }
+}
+
+#[test]
+fn coded_bytes_come_close_to_the_entropy_of_their_symbols() {
+    for style in [
+        Style {
+            density: 0.05,
+            entries: 15,
+        },
+        Style {
+            density: 0.1,
+            entries: 31,
+        },
+        Style {
+            density: 1.0,
+            entries: 32,
+        },
+    ] {
+        let encoded = encode(&dense_program(5, 100, 784, style), Coding::Smallest).unwrap();
+        let ledger = encoded.ledger;
+        let bits = 8.0 * (ledger.values + ledger.positions) as f64;
+        let entropy: f64 = encoded.layers.iter().map(|l| l.entropy_bits).sum();
+        assert!(
+            bits >= entropy.floor() && bits <= 1.03 * entropy + 8.0,
+            "{bits} bits for {entropy} ({style:?})"
+        );
+    }
+}
