@@ -140,4 +140,36 @@ impl Parameter {
         }
         values
     }
+
+    /// The gradient of the free parameters, from that of W: masked entries get none, a centroid the
+    /// sum over its copies. Rounding to the grid passes gradients straight through.
+    ///
+    /// # Panics
+    /// When the gradient is not as long as W.
+    pub fn pull_back(&self, gradient: &[f32]) -> Vec<f32> {
+        assert_eq!(gradient.len(), self.len(), "one gradient per element");
+        match &self.parametrization {
+            Parametrization::Dense { .. } => gradient.to_vec(),
+            Parametrization::Masked { mask, .. } => gradient
+                .iter()
+                .zip(mask)
+                .map(|(&g, &keep)| if keep { g } else { 0.0 })
+                .collect(),
+            Parametrization::Shared {
+                codebook,
+                indices,
+                pinned_zero,
+            } => {
+                let mut sums = vec![0.0; codebook.len()];
+                gradient
+                    .iter()
+                    .zip(indices)
+                    .for_each(|(g, &i)| sums[i as usize] += g);
+                if *pinned_zero {
+                    sums[0] = 0.0;
+                }
+                sums
+            }
+        }
+    }
 }

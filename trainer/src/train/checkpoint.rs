@@ -1,0 +1,84 @@
+//! The whole state of a training run between two epochs: bincode under zstd, written to a temporary
+//! name and renamed.
+
+use super::TrainError;
+use super::config::TrainConfig;
+use super::fit::EpochStats;
+use super::optimizer::State;
+use crate::graph::Graph;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::Path;
+
+/// Written first; another one is another program's file.
+const MAGIC: &[u8; 8] = b"PithCkp1";
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub(super) config: TrainConfig,
+    pub(super) epoch: usize,
+    pub(super) graph: Graph,
+    pub(super) optimizer: State,
+    pub(super) history: Vec<EpochStats>,
+    pub(super) best: Option<(f64, Graph)>,
+    pub(super) since_best: usize,
+}
+
+impl Checkpoint {
+    pub(super) fn save(&self, path: &Path) -> Result<(), TrainError> {
+        self.write(path).map_err(|e| failed(path, e))
+    }
+
+    fn write(&self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(MAGIC)?;
+        let mut encoder = zstd::Encoder::new(file.as_file_mut(), 1)?;
+        bincode::serde::encode_into_std_write(self, &mut encoder, bincode::config::standard())?;
+        encoder.finish()?;
+        file.persist(path)?;
+        Ok(())
+    }
+
+    /// The state in a file, if there is one.
+    pub(super) fn load(path: &Path, config: &TrainConfig) -> Result<Option<Self>, TrainError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let checkpoint = Self::read(path).map_err(|e| failed(path, e))?;
+        let own = |c: &TrainConfig| TrainConfig {
+            checkpoint: None,
+            resume: false,
+            ..c.clone()
+        };
+        if own(&checkpoint.config) != own(config) {
+            return Err(failed(
+                path,
+                "the checkpoint was made with other settings; repeat them or delete it".into(),
+            ));
+        }
+        Ok(Some(checkpoint))
+    }
+
+    fn read(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        let bytes = std::fs::read(path)?;
+        let Some(packed) = bytes.strip_prefix(MAGIC) else {
+            return Err("not a checkpoint of this version; delete it to start anew".into());
+        };
+        let mut decoder = zstd::Decoder::new(packed)?;
+        Ok(bincode::serde::decode_from_std_read(
+            &mut decoder,
+            bincode::config::standard(),
+        )?)
+    }
+}
+
+fn failed(path: &Path, error: Box<dyn std::error::Error>) -> TrainError {
+    TrainError::Checkpoint {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}

@@ -1,0 +1,79 @@
+use std::path::PathBuf;
+
+/// Why training or execution stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The loss is no number any more.
+    #[error(
+        "the loss became {loss} in epoch {epoch}; try a lower learning rate than {learning_rate}"
+    )]
+    Diverged {
+        /// Counted from 1.
+        epoch: usize,
+        /// NaN or infinite.
+        loss: f64,
+        /// At that moment.
+        learning_rate: f64,
+    },
+    /// Inputs or labels do not fit the model.
+    #[error("the model takes inputs of {model:?} and the data has {data:?}")]
+    InputShape {
+        /// Per example.
+        model: Vec<usize>,
+        /// Per example.
+        data: Vec<usize>,
+    },
+    /// Fewer outputs than classes.
+    #[error("the model has {outputs} outputs for {classes} classes")]
+    Classes {
+        /// Elements of the output.
+        outputs: usize,
+        /// Classes in the data.
+        classes: usize,
+    },
+    /// No examples to learn from.
+    #[error("there are no training examples left after holding {0} out; hold out fewer")]
+    NoExamples(usize),
+    /// A setting out of its range.
+    #[error("{name} must be {range}, not {value}")]
+    Setting {
+        /// As on the command line.
+        name: &'static str,
+        /// What is allowed.
+        range: &'static str,
+        /// What was given.
+        value: String,
+    },
+    /// A device this program was built without.
+    #[error("device '{0}' is not available; build with the feature of that name, or use cpu")]
+    Device(String),
+    /// Stopped by Ctrl-C.
+    #[error("interrupted after {epochs} epochs{}", resume(.checkpoint))]
+    Interrupted {
+        /// Complete ones.
+        epochs: usize,
+        /// Where the state was left.
+        checkpoint: Option<PathBuf>,
+    },
+    /// A checkpoint that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A hook's own reason.
+    #[error("{0}")]
+    Hook(String),
+}
+
+fn resume(checkpoint: &Option<PathBuf>) -> String {
+    match checkpoint {
+        Some(path) => format!(
+            "; {} holds the state, the same command with --resume goes on",
+            path.display()
+        ),
+        None => String::new(),
+    }
+}

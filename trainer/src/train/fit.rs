@@ -1,0 +1,372 @@
+//! The training loop.
+
+use super::checkpoint::Checkpoint;
+use super::config::TrainConfig;
+use super::evaluate::{check_fit, error_percent};
+use super::execute::{BatchStatistics, Network, host};
+use super::optimizer::State;
+use super::{Progress, TrainError, interrupt};
+use crate::data::Dataset;
+use crate::graph::{Graph, Op};
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Changes a graph while it is trained: pruning along a schedule, say.
+pub trait Hook {
+    /// Called before every `every`-th step.
+    fn every(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Changes the graph; `progress` is the share of all steps done, 0 … 1. Called a last time with
+    /// 1.0 after the last step.
+    ///
+    /// # Errors
+    /// A reason to stop, in one line.
+    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String>;
+}
+
+/// Changes nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct NoHook;
+
+impl Hook for NoHook {
+    fn update(&mut self, _: f64, _: &mut Graph) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// One epoch's figures.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochStats {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Mean cross-entropy of the training examples, as augmented.
+    pub loss: f64,
+    /// Percent, where examples are held out.
+    pub held_out_error: Option<f64>,
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// One entry per epoch.
+    pub history: Vec<EpochStats>,
+    /// The epoch whose graph was kept.
+    pub epoch: usize,
+}
+
+/// Each step's batch is split in this many parts, computed side by side and summed in order: the
+/// same sums on any number of cores.
+const SHARDS: usize = 2;
+
+/// Weight of a batch in the running statistics of batch normalization.
+const BATCH_NORM_MOMENTUM: f32 = 0.1;
+
+/// Trains a graph in place.
+///
+/// # Errors
+/// When data and model do not fit, the loss diverges, a setting is out of range, or Ctrl-C asks.
+pub fn fit(
+    graph: &mut Graph,
+    train: &Dataset,
+    held_out: Option<&Dataset>,
+    config: &TrainConfig,
+    hook: &mut dyn Hook,
+    progress: Progress,
+) -> Result<Outcome, TrainError> {
+    config.check()?;
+    check_fit(graph, train)?;
+    if train.is_empty() {
+        return Err(TrainError::NoExamples(held_out.map_or(0, Dataset::len)));
+    }
+    let device = config.device.device()?;
+    let state = Checkpoint {
+        config: config.clone(),
+        epoch: 0,
+        graph: graph.clone(),
+        optimizer: State::default(),
+        history: Vec::new(),
+        best: None,
+        since_best: 0,
+    };
+    let resumed = match &config.checkpoint {
+        Some(path) if config.resume => Checkpoint::load(path, config)?,
+        _ => None,
+    };
+    let steps = train.len().div_ceil(config.batch);
+    let mut run = Run {
+        state: resumed.unwrap_or(state),
+        train,
+        held_out,
+        config,
+        device,
+        steps,
+        progress,
+    };
+    let outcome = run.epochs(hook)?;
+    *graph = run.state.graph;
+    Ok(outcome)
+}
+
+struct Run<'a> {
+    state: Checkpoint,
+    train: &'a Dataset,
+    held_out: Option<&'a Dataset>,
+    config: &'a TrainConfig,
+    device: Device,
+    /// Per epoch.
+    steps: usize,
+    progress: Progress,
+}
+
+impl Run<'_> {
+    fn epochs(&mut self, hook: &mut dyn Hook) -> Result<Outcome, TrainError> {
+        let first = self.state.epoch;
+        self.progress.skip(first, self.steps);
+        self.save()?;
+        while self.state.epoch < self.config.epochs && !self.out_of_patience() {
+            let loss = self.epoch(hook)?;
+            self.state.epoch += 1;
+            self.finish_epoch(loss, first)?;
+            self.save()?;
+        }
+        self.progress.finish();
+        hook.update(1.0, &mut self.state.graph)
+            .map_err(TrainError::Hook)?;
+        let mut epoch = self.state.epoch;
+        if let Some((error, best)) = self.state.best.take() {
+            let is_best = |s: &&EpochStats| s.held_out_error == Some(error);
+            epoch = self
+                .state
+                .history
+                .iter()
+                .rev()
+                .find(is_best)
+                .map_or(epoch, |s| s.epoch);
+            self.state.graph = best;
+        }
+        Ok(Outcome {
+            history: std::mem::take(&mut self.state.history),
+            epoch,
+        })
+    }
+
+    fn out_of_patience(&self) -> bool {
+        self.config.patience > 0 && self.state.since_best >= self.config.patience
+    }
+
+    fn save(&self) -> Result<(), TrainError> {
+        self.config
+            .checkpoint
+            .as_ref()
+            .map_or(Ok(()), |path| self.state.save(path))
+    }
+
+    /// One pass over the shuffled examples; the mean loss.
+    fn epoch(&mut self, hook: &mut dyn Hook) -> Result<f64, TrainError> {
+        let mut order: Vec<usize> = (0..self.train.len()).collect();
+        order.shuffle(&mut self.rng(u64::MAX));
+        let mut sum = 0.0;
+        for (step, batch) in order.chunks(self.config.batch).enumerate() {
+            if interrupt::requested() {
+                let checkpoint = self.config.checkpoint.clone();
+                return Err(TrainError::Interrupted {
+                    epochs: self.state.epoch,
+                    checkpoint,
+                });
+            }
+            let at = self.state.epoch * self.steps + step;
+            let done = at as f64 / (self.config.epochs * self.steps) as f64;
+            if at.is_multiple_of(hook.every()) {
+                hook.update(done, &mut self.state.graph)
+                    .map_err(TrainError::Hook)?;
+            }
+            let loss = self.step(batch, done);
+            if !loss.is_finite() {
+                let (epoch, learning_rate) = (self.state.epoch + 1, self.config.rate(done));
+                return Err(TrainError::Diverged {
+                    epoch,
+                    loss,
+                    learning_rate,
+                });
+            }
+            sum += loss * batch.len() as f64;
+            self.progress.step();
+        }
+        Ok(sum / self.train.len() as f64)
+    }
+
+    fn finish_epoch(&mut self, loss: f64, first: usize) -> Result<(), TrainError> {
+        let held_out_error = match self.held_out {
+            Some(data) if !data.is_empty() => {
+                Some(error_percent(&self.state.graph, data, self.config.device)?)
+            }
+            _ => None,
+        };
+        let stats = EpochStats {
+            epoch: self.state.epoch,
+            loss,
+            held_out_error,
+        };
+        self.state.history.push(stats);
+        self.progress.epoch(&stats, self.state.epoch - first);
+        let counts = self.state.epoch as f64 >= self.config.best_from * self.config.epochs as f64;
+        if let Some(error) = held_out_error
+            && self.config.keep_best
+            && counts
+        {
+            let better = self
+                .state
+                .best
+                .as_ref()
+                .is_none_or(|(best, _)| error <= *best);
+            self.state.since_best = if better { 0 } else { self.state.since_best + 1 };
+            if better {
+                self.state.best = Some((error, self.state.graph.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A generator of its own for each purpose and epoch, so that a resumed run draws the same.
+    fn rng(&self, stream: u64) -> ChaCha8Rng {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.config.seed ^ (self.state.epoch as u64) << 32);
+        rng.set_stream(stream);
+        rng
+    }
+
+    /// One step; the batch's mean loss.
+    fn step(&mut self, batch: &[usize], done: f64) -> f64 {
+        let size = batch.len().div_ceil(SHARDS);
+        let this = &*self;
+        let shards: Vec<Shard> = std::thread::scope(|scope| {
+            let jobs: Vec<_> = batch
+                .chunks(size)
+                .map(|part| scope.spawn(move || this.shard(part, batch.len())))
+                .collect();
+            jobs.into_iter().filter_map(|job| job.join().ok()).collect()
+        });
+        if shards.len() != batch.chunks(size).count() {
+            return f64::NAN; // a shard panicked inside the engine and said so on standard error
+        }
+        let mut shards = shards.into_iter();
+        let Some(mut total) = shards.next() else {
+            return f64::NAN;
+        };
+        shards.for_each(|shard| total.add(shard));
+        let rate = self.config.rate(done);
+        self.state
+            .optimizer
+            .update(&mut self.state.graph, &total.gradients, rate, self.config);
+        update_running(&mut self.state.graph, &total.statistics);
+        total.loss
+    }
+
+    /// Loss and gradients of a part of a batch of `count` examples.
+    fn shard(&self, part: &[usize], count: usize) -> Shard {
+        let graph = &self.state.graph;
+        let seed = self.config.seed ^ ((self.state.epoch as u64) << 32) ^ part[0] as u64;
+        let mut network = Network::for_training(graph, &self.device, seed);
+        let device = network.device().clone();
+        let length = self.train.input_len();
+        let x = Tensor::from_data(
+            TensorData::new(self.inputs(part), [part.len(), length]),
+            &device,
+        );
+        let width = graph.value(graph.output).len();
+        let targets = Tensor::from_data(
+            TensorData::new(self.targets(part, width), [part.len(), width]),
+            &device,
+        );
+        let logits = network.forward(x, true, |_, _| {});
+        let loss = (activation::log_softmax(logits, 1) * targets)
+            .sum()
+            .div_scalar(-(count as f32));
+        let mut gradients = loss.backward();
+        let gradients = network
+            .parameters()
+            .iter()
+            .zip(&graph.parameters)
+            .map(|(tensor, parameter)| {
+                tensor
+                    .grad_remove(&mut gradients)
+                    .map(|g| parameter.pull_back(&host(g)))
+            })
+            .collect();
+        let loss = host(loss.reshape([1]))
+            .first()
+            .map_or(f64::NAN, |&l| l as f64);
+        Shard {
+            loss,
+            gradients,
+            statistics: network.statistics().to_vec(),
+        }
+    }
+
+    /// Examples as augmented: what is drawn depends on seed, epoch and example alone.
+    fn inputs(&self, part: &[usize]) -> Vec<f32> {
+        let length = self.train.input_len();
+        let image = <[usize; 3]>::try_from(self.train.input_shape.as_slice()).ok();
+        let mut inputs = vec![0.0; part.len() * length];
+        for (&i, out) in part.iter().zip(inputs.chunks_mut(length)) {
+            match image.filter(|_| !self.config.augment.is_none()) {
+                Some(shape) => self.config.augment.apply(
+                    self.train.input(i),
+                    shape,
+                    &mut self.rng(i as u64),
+                    out,
+                ),
+                None => out.copy_from_slice(self.train.input(i)),
+            }
+        }
+        inputs
+    }
+
+    fn targets(&self, part: &[usize], width: usize) -> Vec<f32> {
+        let spread = self.config.label_smoothing as f32;
+        let mut targets = vec![spread / width as f32; part.len() * width];
+        for (&i, row) in part.iter().zip(targets.chunks_mut(width)) {
+            row[self.train.labels[i] as usize] += 1.0 - spread;
+        }
+        targets
+    }
+}
+
+struct Shard {
+    loss: f64,
+    /// Of the free parameters.
+    gradients: Vec<Option<Vec<f32>>>,
+    statistics: Vec<BatchStatistics>,
+}
+
+impl Shard {
+    fn add(&mut self, other: Shard) {
+        self.loss += other.loss;
+        for (sum, more) in self.gradients.iter_mut().zip(other.gradients) {
+            match (sum, more) {
+                (Some(sum), Some(more)) => sum.iter_mut().zip(more).for_each(|(a, b)| *a += b),
+                (sum @ None, more) => *sum = more,
+                _ => {}
+            }
+        }
+        self.statistics.extend(other.statistics);
+    }
+}
+
+fn update_running(graph: &mut Graph, statistics: &[BatchStatistics]) {
+    for seen in statistics {
+        if let Op::BatchNormalization { mean, variance, .. } = graph.nodes[seen.node].op {
+            for (id, batch) in [(mean, &seen.mean), (variance, &seen.variance)] {
+                let running = graph.parameters[id.0].free_mut();
+                running
+                    .iter_mut()
+                    .zip(batch)
+                    .for_each(|(r, b)| *r += BATCH_NORM_MOMENTUM * (b - *r));
+            }
+        }
+    }
+}

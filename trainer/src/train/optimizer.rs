@@ -1,0 +1,215 @@
+//! Update rules over flat parameters. `g` is the gradient, `α` the learning rate, `t` counts from 1.
+//!
+//! | rule | update |
+//! |---|---|
+//! | sgd | `w −= αg` |
+//! | momentum | `v = 0.9v − αg; w += v` |
+//! | nesterov | `v' = 0.9v − αg; w += 0.9v' − αg` (momentum with the gradient at the point ahead) |
+//! | adagrad | `a += g²; w −= αg/√(a + 1e-8)` |
+//! | rmsprop | `a = 0.9a + 0.1g²; w −= αg/√(a + 1e-8)` |
+//! | adadelta | `a = 0.95a + 0.05g²; d = −g·√((δ + ε)/(a + ε)); δ = 0.95δ + 0.05d²; w += αd`, ε = 1e-6 |
+//! | adam | `m = 0.9m + 0.1g; a = 0.999a + 0.001g²; w −= α·√(1−0.999ᵗ)/(1−0.9ᵗ)·m/(√a + ε')` |
+//! | adamw | adam, with `w −= αλw` apart from the gradient (Loshchilov & Hutter 2019) |
+
+use super::config::{Optimizer, TrainConfig};
+use crate::graph::{Graph, Parameter};
+use serde::{Deserialize, Serialize};
+
+/// What a rule remembers of one parameter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Memory {
+    first: Vec<f32>,
+    second: Vec<f32>,
+}
+
+/// The memory of an update rule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct State {
+    step: u64,
+    memories: Vec<Memory>,
+}
+
+impl State {
+    /// Moves every parameter that has a gradient. A parameter whose number of free values changed
+    /// starts with an empty memory.
+    pub(super) fn update(
+        &mut self,
+        graph: &mut Graph,
+        gradients: &[Option<Vec<f32>>],
+        rate: f64,
+        config: &TrainConfig,
+    ) {
+        self.step += 1;
+        self.memories
+            .resize_with(graph.parameters.len(), Memory::default);
+        for ((parameter, gradient), memory) in graph
+            .parameters
+            .iter_mut()
+            .zip(gradients)
+            .zip(&mut self.memories)
+        {
+            if let Some(gradient) = gradient {
+                let mut gradient = gradient.clone();
+                regularize(parameter, &mut gradient, config);
+                if memory.first.len() != gradient.len() {
+                    *memory = Memory {
+                        first: vec![0.0; gradient.len()],
+                        second: vec![0.0; gradient.len()],
+                    };
+                }
+                let decay = if is_weight(parameter) { config.l2 } else { 0.0 };
+                step(
+                    parameter.free_mut(),
+                    &gradient,
+                    memory,
+                    config.optimizer,
+                    rate,
+                    self.step,
+                    decay,
+                );
+            }
+        }
+    }
+}
+
+fn is_weight(parameter: &Parameter) -> bool {
+    parameter.shape.len() > 1
+}
+
+fn regularize(parameter: &Parameter, gradient: &mut [f32], config: &TrainConfig) {
+    if !is_weight(parameter) {
+        return;
+    }
+    let l2 = if config.optimizer == Optimizer::AdamW {
+        0.0
+    } else {
+        config.l2 as f32
+    };
+    let l1 = config.l1 as f32;
+    if l2 != 0.0 || l1 != 0.0 {
+        for (g, &w) in gradient.iter_mut().zip(parameter.free()) {
+            let sign = if w == 0.0 { 0.0 } else { w.signum() };
+            *g += l2 * w + l1 * sign;
+        }
+    }
+}
+
+fn step(
+    w: &mut [f32],
+    g: &[f32],
+    memory: &mut Memory,
+    rule: Optimizer,
+    rate: f64,
+    t: u64,
+    decay: f64,
+) {
+    let alpha = rate as f32;
+    let entries = w
+        .iter_mut()
+        .zip(g)
+        .zip(memory.first.iter_mut().zip(memory.second.iter_mut()));
+    match rule {
+        Optimizer::Sgd => entries.for_each(|((w, g), _)| *w -= alpha * g),
+        Optimizer::Momentum => entries.for_each(|((w, g), (v, _))| {
+            *v = 0.9 * *v - alpha * g;
+            *w += *v;
+        }),
+        Optimizer::Nesterov => entries.for_each(|((w, g), (v, _))| {
+            *v = 0.9 * *v - alpha * g;
+            *w += 0.9 * *v - alpha * g;
+        }),
+        Optimizer::AdaGrad => entries.for_each(|((w, g), (_, a))| {
+            *a += g * g;
+            *w -= alpha * g / (*a + 1e-8).sqrt();
+        }),
+        Optimizer::RmsProp => entries.for_each(|((w, g), (_, a))| {
+            *a = 0.9 * *a + 0.1 * g * g;
+            *w -= alpha * g / (*a + 1e-8).sqrt();
+        }),
+        Optimizer::AdaDelta => entries.for_each(|((w, g), (delta, a))| {
+            *a = 0.95 * *a + 0.05 * g * g;
+            let d = -g * ((*delta + 1e-6) / (*a + 1e-6)).sqrt();
+            *delta = 0.95 * *delta + 0.05 * d * d;
+            *w += alpha * d;
+        }),
+        Optimizer::Adam | Optimizer::AdamW => {
+            let power = t.min(1 << 20) as i32;
+            let correction =
+                ((1.0 - 0.999f64.powi(power)).sqrt() / (1.0 - 0.9f64.powi(power))) as f32;
+            let epsilon = 1e-8 * (1.0 - 0.999f64.powi(power)).sqrt() as f32;
+            let shrink = if rule == Optimizer::AdamW {
+                1.0 - alpha * decay as f32
+            } else {
+                1.0
+            };
+            entries.for_each(|((w, g), (m, a))| {
+                *m = 0.9 * *m + 0.1 * g;
+                *a = 0.999 * *a + 0.001 * g * g;
+                *w = *w * shrink - alpha * correction * *m / (a.sqrt() + epsilon);
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two steps with gradient 2 then −1 from w = 1, by the formulas with pencil and paper.
+    fn two_steps(rule: Optimizer, rate: f64) -> f32 {
+        let (mut w, mut memory) = (
+            [1.0],
+            Memory {
+                first: vec![0.0],
+                second: vec![0.0],
+            },
+        );
+        step(&mut w, &[2.0], &mut memory, rule, rate, 1, 0.1);
+        step(&mut w, &[-1.0], &mut memory, rule, rate, 2, 0.1);
+        w[0]
+    }
+
+    #[test]
+    fn rules_follow_their_formulas() {
+        let close = |a: f32, b: f64| assert!((a as f64 - b).abs() < 1e-5, "{a} for {b}");
+        close(two_steps(Optimizer::Sgd, 0.1), 1.0 - 0.2 + 0.1);
+        close(two_steps(Optimizer::Momentum, 0.1), 0.8 + (-0.18 + 0.1));
+        close(
+            two_steps(Optimizer::Nesterov, 0.1),
+            1.0 + (-0.18 - 0.2) + (0.9 * -0.08 + 0.1),
+        );
+        close(
+            two_steps(Optimizer::AdaGrad, 0.1),
+            1.0 - 0.1 + 0.1 / 5f64.sqrt(),
+        );
+        close(
+            two_steps(Optimizer::RmsProp, 0.1),
+            1.0 - 0.2 / 0.4f64.sqrt() + 0.1 / 0.46f64.sqrt(),
+        );
+        let d1 = -2.0 * (1e-6f64 / (0.2 + 1e-6)).sqrt();
+        let d2 = ((0.05 * d1 * d1 + 1e-6) / (0.19 + 0.05 + 1e-6)).sqrt();
+        close(two_steps(Optimizer::AdaDelta, 1.0), 1.0 + d1 + d2);
+        let (m, a) = (0.9 * 0.2 - 0.1, 0.999 * 0.004 + 0.001f64);
+        let adam2 = 0.1 * (1.0 - 0.999f64.powi(2)).sqrt() / (1.0 - 0.81) * m / a.sqrt();
+        close(two_steps(Optimizer::Adam, 0.1), 1.0 - 0.1 - adam2);
+        close(
+            two_steps(Optimizer::AdamW, 0.1),
+            (0.99 - 0.1) * 0.99 - adam2,
+        );
+    }
+
+    #[test]
+    fn adams_first_step_is_the_learning_rate() {
+        for g in [1e-3, 5.0, -40.0] {
+            let (mut w, mut memory) = (
+                [0.0],
+                Memory {
+                    first: vec![0.0],
+                    second: vec![0.0],
+                },
+            );
+            step(&mut w, &[g], &mut memory, Optimizer::Adam, 0.01, 1, 0.0);
+            assert!((w[0].abs() - 0.01).abs() < 1e-6);
+        }
+    }
+}
