@@ -1,8 +1,11 @@
 //! From a float Graph to a Pith image: passes, calibration, memory plan, encoders, byte ledger.
 
+pub mod calibrate;
 pub mod encode;
 pub mod host;
 pub mod lower;
 pub mod passes;
+pub mod pipeline;
 pub mod plan;
 pub mod program;
+pub mod settings;

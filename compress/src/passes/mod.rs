@@ -5,6 +5,7 @@ pub mod codebook;
 mod dead_units;
 mod fold;
 mod prune;
+pub mod sensitivity;
 
 pub use dead_units::remove_dead_units;
 pub use fold::fold_batch_norm;

@@ -1,6 +1,6 @@
 //! Seeded programs and a naive interpreter of them: plain loops over 64-bit sums, written from the
 //! definitions and not from the kernels.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use compress::program::{Kind, Linear, Operator, Program, Tensor};
 use no_std_core::numerics::{Multiplier, Output};

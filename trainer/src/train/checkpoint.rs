@@ -16,6 +16,8 @@ const MAGIC: &[u8; 8] = b"PithCkp1";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     pub(super) config: TrainConfig,
+    /// Fingerprint of the graph that training began with.
+    pub(super) origin: u32,
     pub(super) epoch: usize,
     pub(super) graph: Graph,
     pub(super) optimizer: State,
@@ -44,7 +46,11 @@ impl Checkpoint {
     }
 
     /// The state in a file, if there is one.
-    pub(super) fn load(path: &Path, config: &TrainConfig) -> Result<Option<Self>, TrainError> {
+    pub(super) fn load(
+        path: &Path,
+        config: &TrainConfig,
+        origin: u32,
+    ) -> Result<Option<Self>, TrainError> {
         if !path.exists() {
             return Ok(None);
         }
@@ -58,6 +64,12 @@ impl Checkpoint {
             return Err(failed(
                 path,
                 "the checkpoint was made with other settings; repeat them or delete it".into(),
+            ));
+        }
+        if checkpoint.origin != origin {
+            return Err(failed(
+                path,
+                "the checkpoint was made from another model; delete it to start anew".into(),
             ));
         }
         Ok(Some(checkpoint))
@@ -74,6 +86,12 @@ impl Checkpoint {
             bincode::config::standard(),
         )?)
     }
+}
+
+/// Fingerprint of a graph.
+pub(super) fn fingerprint(graph: &Graph) -> u32 {
+    let bytes = bincode::serde::encode_to_vec(graph, bincode::config::standard());
+    no_std_core::crc32(&bytes.unwrap_or_default())
 }
 
 fn failed(path: &Path, error: Box<dyn std::error::Error>) -> TrainError {

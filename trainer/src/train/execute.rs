@@ -13,7 +13,7 @@ pub(super) enum Mode {
     /// Dropout is the identity, normalization uses running statistics.
     Inference,
     /// Dropout drops, normalization uses the batch's statistics.
-    Training(ChaCha8Rng),
+    Training(Box<ChaCha8Rng>),
 }
 
 /// A graph with its parameters on a device.
@@ -46,7 +46,7 @@ impl<'g> Network<'g> {
 
     /// For one training step.
     pub(super) fn for_training(graph: &'g Graph, device: &Device, seed: u64) -> Self {
-        let mode = Mode::Training(ChaCha8Rng::seed_from_u64(seed));
+        let mode = Mode::Training(Box::new(ChaCha8Rng::seed_from_u64(seed)));
         Self::new(graph, &device.clone().autodiff(), mode, true)
     }
 

@@ -1,6 +1,6 @@
 //! The training loop.
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, fingerprint};
 use super::config::TrainConfig;
 use super::evaluate::{check_fit, error_percent};
 use super::execute::{BatchStatistics, Network, host};
@@ -86,6 +86,7 @@ pub fn fit(
     let device = config.device.device()?;
     let state = Checkpoint {
         config: config.clone(),
+        origin: fingerprint(graph),
         epoch: 0,
         graph: graph.clone(),
         optimizer: State::default(),
@@ -94,7 +95,7 @@ pub fn fit(
         since_best: 0,
     };
     let resumed = match &config.checkpoint {
-        Some(path) if config.resume => Checkpoint::load(path, config)?,
+        Some(path) if config.resume => Checkpoint::load(path, config, state.origin)?,
         _ => None,
     };
     let steps = train.len().div_ceil(config.batch);

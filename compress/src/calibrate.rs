@@ -1,0 +1,282 @@
+//! Activation ranges: what a value's int8 scale and zero point are to cover, measured on data.
+
+use crate::lower::{LowerError, Step, steps};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use trainer::graph::{Graph, Op, Quantization, ValueId};
+use trainer::train::{DeviceChoice, TrainError, activations};
+
+/// How a range follows from the values seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// From the smallest to the largest.
+    MinMax,
+    /// Without the outermost 0.01 % on each side.
+    Percentile,
+    /// The share of min–max with the least mean square error of rounding and clipping.
+    #[default]
+    MeanSquare,
+}
+
+impl std::str::FromStr for Method {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "min-max" => Ok(Method::MinMax),
+            "percentile" => Ok(Method::Percentile),
+            "mean-square" => Ok(Method::MeanSquare),
+            _ => Err("expected min-max, percentile or mean-square".into()),
+        }
+    }
+}
+
+/// Why ranges could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrateError {
+    /// The graph has no fixed-point form.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// The graph does not run on the data.
+    #[error(transparent)]
+    Run(#[from] TrainError),
+    /// An activation that is not finite.
+    #[error("value '{0}' is not finite on the calibration data")]
+    NotFinite(String),
+}
+
+const BINS: usize = 2048;
+
+/// What was seen of one value.
+#[derive(Clone, Debug)]
+struct Seen {
+    min: f32,
+    max: f32,
+    /// Counts between `min` and `max`, filled on a second pass.
+    bins: Vec<u64>,
+}
+
+/// Gives the input and every step's output that has a scale of its own a scale and a zero point.
+///
+/// # Errors
+/// When the graph has no fixed-point form or does not run on the inputs.
+pub fn calibrate(graph: &mut Graph, inputs: &[f32], method: Method) -> Result<(), CalibrateError> {
+    graph
+        .values
+        .iter_mut()
+        .for_each(|value| value.quantization = None);
+    let steps = steps(graph)?;
+    let mut seen: BTreeMap<ValueId, Seen> = std::iter::once(graph.input)
+        .chain(
+            steps
+                .iter()
+                .filter(|s| has_own_scale(graph, s))
+                .map(|s| s.output),
+        )
+        .map(|id| {
+            (
+                id,
+                Seen {
+                    min: 0.0,
+                    max: 0.0,
+                    bins: vec![0; BINS],
+                },
+            )
+        })
+        .collect();
+    let mut bad = None;
+    activations(graph, inputs, DeviceChoice::Cpu, |id, values| {
+        if let Some(seen) = seen.get_mut(&id) {
+            bad = bad.or(values.iter().any(|v| !v.is_finite()).then_some(id));
+            seen.min = values.iter().copied().fold(seen.min, f32::min);
+            seen.max = values.iter().copied().fold(seen.max, f32::max);
+        }
+    })?;
+    if let Some(id) = bad {
+        return Err(CalibrateError::NotFinite(graph.value(id).name.clone()));
+    }
+    activations(graph, inputs, DeviceChoice::Cpu, |id, values| {
+        if let Some(seen) = seen.get_mut(&id) {
+            seen.count(values);
+        }
+    })?;
+    for (id, seen) in &seen {
+        // The input's range is a fact of the data's format: clipping it would buy nothing.
+        let method = if *id == graph.input {
+            Method::MinMax
+        } else {
+            method
+        };
+        graph.values[id.0].quantization = Some(quantization(seen.range(method)));
+    }
+    keep_scales(graph, &steps);
+    Ok(())
+}
+
+fn has_own_scale(graph: &Graph, step: &Step) -> bool {
+    matches!(
+        graph.nodes[step.node].op,
+        Op::Gemm { .. } | Op::Conv { .. } | Op::Add
+    )
+}
+
+/// Averages are rounded to their input's integers; training must see that rounding.
+fn keep_scales(graph: &mut Graph, steps: &[Step]) {
+    let mut scales: BTreeMap<ValueId, Option<Quantization>> =
+        BTreeMap::from([(graph.input, graph.value(graph.input).quantization)]);
+    for step in steps {
+        let own = graph.value(step.output).quantization;
+        let inherited = scales.get(&step.inputs[0]).copied().flatten();
+        if matches!(
+            graph.nodes[step.node].op,
+            Op::AveragePool { .. } | Op::GlobalAveragePool
+        ) {
+            graph.values[step.output.0].quantization = inherited;
+        }
+        scales.insert(step.output, own.or(inherited));
+    }
+}
+
+/// The affine int8 quantization that covers a range, which is widened to hold zero.
+pub fn quantization((low, high): (f32, f32)) -> Quantization {
+    let (low, high) = (low.min(0.0), high.max(0.0));
+    let scale = if high > low {
+        (high - low) / 255.0
+    } else {
+        1.0 / 255.0
+    };
+    let zero_point = (-128.0 - low / scale).round().clamp(-128.0, 127.0) as i32;
+    Quantization { scale, zero_point }
+}
+
+impl Seen {
+    fn count(&mut self, values: &[f32]) {
+        let width = (self.max - self.min) / BINS as f32;
+        for v in values {
+            let bin = if width > 0.0 {
+                ((v - self.min) / width) as usize
+            } else {
+                0
+            };
+            self.bins[bin.min(BINS - 1)] += 1;
+        }
+    }
+
+    fn center(&self, bin: usize) -> f64 {
+        self.min as f64 + (bin as f64 + 0.5) * (self.max - self.min) as f64 / BINS as f64
+    }
+
+    fn range(&self, method: Method) -> (f32, f32) {
+        match method {
+            Method::MinMax => (self.min, self.max),
+            Method::Percentile => self.percentile(1e-4),
+            Method::MeanSquare => self.least_error(),
+        }
+    }
+
+    /// Without this share of the values on each side.
+    fn percentile(&self, share: f64) -> (f32, f32) {
+        let total: u64 = self.bins.iter().sum();
+        let tail = (total as f64 * share) as u64;
+        let outside = |bins: &mut dyn Iterator<Item = &u64>| {
+            let mut sum = 0;
+            bins.take_while(|&&n| {
+                sum += n;
+                sum <= tail
+            })
+            .count()
+        };
+        let (below, above) = (
+            outside(&mut self.bins.iter()),
+            outside(&mut self.bins.iter().rev()),
+        );
+        let width = (self.max - self.min) / BINS as f32;
+        (
+            self.min + below as f32 * width,
+            self.max - above as f32 * width,
+        )
+    }
+
+    /// The share of the range, 30 … 100 %, with the least error.
+    fn least_error(&self) -> (f32, f32) {
+        let shrunk = |percent: u32| {
+            (
+                self.min * percent as f32 / 100.0,
+                self.max * percent as f32 / 100.0,
+            )
+        };
+        let ranges = (30..=100).rev().map(shrunk);
+        let errors = ranges.map(|range| (self.error(range), range));
+        errors
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or((self.min, self.max), |(_, range)| range)
+    }
+
+    /// Sum of squares: `scale²/12` for a rounded value, the distance for a clipped one.
+    fn error(&self, (low, high): (f32, f32)) -> f64 {
+        let (low, high) = (low as f64, high as f64);
+        let rounding = ((high - low) / 255.0).powi(2) / 12.0;
+        let of_bin = |(bin, &count): (usize, &u64)| {
+            let v = self.center(bin);
+            let clipped = (low - v).max(v - high).max(0.0);
+            count as f64
+                * if clipped > 0.0 {
+                    clipped * clipped
+                } else {
+                    rounding
+                }
+        };
+        self.bins.iter().enumerate().map(of_bin).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(values: &[f32]) -> Seen {
+        let (min, max) = values
+            .iter()
+            .fold((0.0f32, 0.0f32), |(a, b), &v| (a.min(v), b.max(v)));
+        let mut seen = Seen {
+            min,
+            max,
+            bins: vec![0; BINS],
+        };
+        seen.count(values);
+        seen
+    }
+
+    #[test]
+    fn zero_is_exact_and_the_ends_are_covered() {
+        for range in [
+            (0.0, 6.0),
+            (-1.0, 1.0),
+            (-3.0, 0.5),
+            (2.0, 5.0),
+            (-4.0, -1.0),
+            (0.0, 0.0),
+        ] {
+            let q = quantization(range);
+            let real = |i: i32| (i - q.zero_point) as f32 * q.scale;
+            assert_eq!(real(q.zero_point), 0.0);
+            assert!(
+                real(-128) <= range.0 + q.scale && real(127) >= range.1 - q.scale,
+                "{range:?}: {q:?}"
+            );
+        }
+        assert_eq!(quantization((0.0, 6.0)).zero_point, -128);
+    }
+
+    #[test]
+    fn an_outlier_is_clipped_where_that_costs_less() {
+        let mut values: Vec<f32> = (0..100_000).map(|i| i as f32 / 100_000.0).collect();
+        values.push(3.0);
+        let (_, high) = seen(&values).range(Method::MeanSquare);
+        assert!(high < 1.2, "{high}");
+        let (_, high) = seen(&values).range(Method::Percentile);
+        assert!(high < 1.01, "{high}");
+        assert_eq!(seen(&values).range(Method::MinMax), (0.0, 3.0));
+    }
+}

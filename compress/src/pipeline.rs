@@ -1,0 +1,475 @@
+//! The passes in order, from a float graph to an image.
+
+use crate::calibrate::{CalibrateError, calibrate};
+use crate::encode::{Coding, EncodeError, Encoded, encode};
+use crate::host::{self, HostError};
+use crate::lower::{LowerError, lower};
+use crate::passes::codebook::{self, CodebookError};
+use crate::passes::{Amounts, fold_batch_norm, prune, remove_dead_units, sensitivity, weights};
+use crate::settings::{Prune, PruneBy, Quantize, SettingError, Settings};
+use no_std_core::Model;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use trainer::data::Dataset;
+use trainer::graph::Graph;
+use trainer::train::{DeviceChoice, Hook, Progress, TrainConfig, TrainError, error_percent, fit};
+
+/// Why a model could not be compressed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // each variant is its source
+pub enum CompressError {
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Codebook(#[from] CodebookError),
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Run(#[from] HostError),
+    #[error("{given} amounts are given for the {layers} layers with weights")]
+    Layers { layers: usize, given: usize },
+    #[error("parameter '{0}' holds a value that is not finite; the model cannot be compressed")]
+    NotFinite(String),
+}
+
+/// Examples to compress with, if there are any.
+#[derive(Clone, Copy, Debug)]
+pub enum Examples<'d> {
+    /// Labelled training examples: retraining, calibration and choices.
+    Data(&'d Dataset),
+    /// None: calibration on 64 seeded inputs, standard normal or uniform between two bounds.
+    Synthetic {
+        /// Bounds of a uniform draw.
+        range: Option<(f32, f32)>,
+        /// Of the draw.
+        seed: u64,
+    },
+}
+
+/// Synthetic inputs without data.
+pub const SYNTHETIC_INPUTS: usize = 64;
+
+/// One pass's figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// The pass.
+    pub name: String,
+    /// Wall-clock time.
+    pub seconds: f64,
+    /// Length of the image, were it written after this pass (0 where it cannot be yet).
+    pub bytes: usize,
+    /// Error on held-out examples in percent, where there are some.
+    pub value: Option<f64>,
+}
+
+/// A compressed model.
+#[derive(Clone, Debug)]
+pub struct Compressed {
+    /// The graph with the compressed values, quantized.
+    pub graph: Graph,
+    /// The image with the account of its bytes.
+    pub encoded: Encoded,
+    /// What each pass did.
+    pub stages: Vec<Stage>,
+}
+
+/// How a run goes on after an interruption.
+#[derive(Clone, Debug, Default)]
+pub struct Checkpoints {
+    /// Files begin with this path; nothing is kept without one.
+    pub stem: Option<PathBuf>,
+    /// Whether existing ones are used.
+    pub resume: bool,
+}
+
+impl Checkpoints {
+    fn config(&self, train: &TrainConfig, stage: &str) -> TrainConfig {
+        let path = |stem: &PathBuf| stem.with_extension(format!("{stage}.ckpt"));
+        TrainConfig {
+            checkpoint: self.stem.as_ref().map(path),
+            resume: self.resume,
+            ..train.clone()
+        }
+    }
+
+    /// Deletes the files of a finished run.
+    pub fn remove(&self) {
+        if let Some(stem) = &self.stem {
+            for stage in ["prune", "quantize"] {
+                let _ = std::fs::remove_file(stem.with_extension(format!("{stage}.ckpt")));
+            }
+        }
+    }
+}
+
+/// Compresses a float graph.
+///
+/// # Errors
+/// When a setting is out of range, the graph cannot be an image, or training fails.
+pub fn compress(
+    graph: &Graph,
+    examples: Examples,
+    settings: &Settings,
+    checkpoints: &Checkpoints,
+) -> Result<Compressed, CompressError> {
+    settings.check()?;
+    check_finite(graph)?;
+    let mut graph = graph.clone();
+    fold_batch_norm(&mut graph);
+    lower_check(&graph)?;
+    let (train, held_out) = match examples {
+        Examples::Data(data) => {
+            let seed = settings.prune.as_ref().map_or(0, |p| p.train.seed);
+            let (train, held_out) = data.hold_out(settings.hold_out, seed);
+            (Some(train), held_out)
+        }
+        Examples::Synthetic { .. } => (
+            None,
+            Dataset {
+                input_shape: Vec::new(),
+                inputs: Vec::new(),
+                labels: Vec::new(),
+                classes: 0,
+            },
+        ),
+    };
+    let calibration = calibration_inputs(&graph, train.as_ref(), examples, settings);
+    let data = train
+        .as_ref()
+        .map(|train| (train, (!held_out.is_empty()).then_some(&held_out)));
+    let mut run = Run {
+        graph,
+        data,
+        calibration,
+        settings,
+        checkpoints,
+        stages: Vec::new(),
+    };
+    if let Some(settings) = &settings.prune {
+        run.stage("prune", |run| run.prune(settings))?;
+    }
+    match &settings.quantize {
+        Some(quantize) => run.stage("quantize", |run| run.share(quantize))?,
+        None => run.stage("quantize", Run::uniform)?,
+    }
+    let encoded = run.encode()?;
+    Ok(Compressed {
+        graph: run.graph,
+        encoded,
+        stages: run.stages,
+    })
+}
+
+fn check_finite(graph: &Graph) -> Result<(), CompressError> {
+    let bad = graph
+        .parameters
+        .iter()
+        .find(|p| p.free().iter().any(|v| !v.is_finite()));
+    bad.map_or(Ok(()), |p| Err(CompressError::NotFinite(p.name.clone())))
+}
+
+/// Refuses what an image cannot hold before any time is spent on it.
+fn lower_check(graph: &Graph) -> Result<(), CompressError> {
+    let mut trial = graph.clone();
+    for id in weights(&trial) {
+        codebook::per_tensor_grid(&mut trial, id, 127);
+    }
+    let unit = trainer::graph::Quantization {
+        scale: 1.0,
+        zero_point: 0,
+    };
+    trial
+        .values
+        .iter_mut()
+        .for_each(|v| v.quantization = Some(unit));
+    match lower(&trial) {
+        Err(error @ LowerError::Unsupported { .. }) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn calibration_inputs(
+    graph: &Graph,
+    train: Option<&Dataset>,
+    examples: Examples,
+    settings: &Settings,
+) -> Vec<f32> {
+    let length = graph.value(graph.input).len();
+    match (train, examples) {
+        (Some(train), _) => {
+            let count = settings.calibration_examples.max(1).min(train.len());
+            train.inputs[..count * train.input_len()].to_vec()
+        }
+        (None, Examples::Synthetic { range, seed }) => {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let draw = |_| match range {
+                Some((low, high)) => rng.random_range(low..=high),
+                None => rng.sample(StandardNormal),
+            };
+            (0..SYNTHETIC_INPUTS * length).map(draw).collect()
+        }
+        (None, Examples::Data(_)) => Vec::new(),
+    }
+}
+
+struct Run<'a> {
+    graph: Graph,
+    /// Training and, if any, held-out examples.
+    data: Option<(&'a Dataset, Option<&'a Dataset>)>,
+    calibration: Vec<f32>,
+    settings: &'a Settings,
+    checkpoints: &'a Checkpoints,
+    stages: Vec<Stage>,
+}
+
+impl Run<'_> {
+    fn stage(
+        &mut self,
+        name: &str,
+        pass: impl FnOnce(&mut Self) -> Result<(), CompressError>,
+    ) -> Result<(), CompressError> {
+        let started = Instant::now();
+        pass(self)?;
+        let bytes = if self.quantized() {
+            self.encode()?.bytes.len()
+        } else {
+            0
+        };
+        let value = match self.data {
+            Some((_, Some(held_out))) => Some(self.error(held_out)?),
+            _ => None,
+        };
+        self.stages.push(Stage {
+            name: name.to_owned(),
+            seconds: started.elapsed().as_secs_f64(),
+            bytes,
+            value,
+        });
+        Ok(())
+    }
+
+    fn quantized(&self) -> bool {
+        self.graph.value(self.graph.input).quantization.is_some()
+    }
+
+    /// Of the integers once there are some.
+    fn error(&self, held_out: &Dataset) -> Result<f64, CompressError> {
+        if !self.quantized() {
+            return Ok(error_percent(&self.graph, held_out, DeviceChoice::Cpu)?);
+        }
+        let encoded = self.encode()?;
+        let model = Model::parse(&encoded.bytes).map_err(EncodeError::from)?;
+        Ok(host::error_percent(
+            &model,
+            &held_out.inputs,
+            &held_out.labels,
+        )?)
+    }
+
+    fn encode(&self) -> Result<Encoded, CompressError> {
+        let coded = self.settings.prune.is_some()
+            || self.settings.quantize.is_some()
+            || self.settings.grid < 8;
+        let coding = match (coded, self.settings.huffman) {
+            (false, _) => Coding::Plain,
+            (true, false) => Coding::Packed,
+            (true, true) => Coding::Smallest,
+        };
+        Ok(encode(&lower(&self.graph)?, coding)?)
+    }
+
+    fn fit(
+        &mut self,
+        config: &TrainConfig,
+        name: &str,
+        hook: &mut dyn Hook,
+    ) -> Result<(), CompressError> {
+        let Some((train, held_out)) = self.data else {
+            return Ok(hook
+                .update(1.0, &mut self.graph)
+                .map_err(TrainError::Hook)?);
+        };
+        if config.epochs == 0 {
+            return Ok(hook
+                .update(1.0, &mut self.graph)
+                .map_err(TrainError::Hook)?);
+        }
+        let config = self.checkpoints.config(config, name);
+        let progress = Progress::new(
+            name,
+            config.epochs,
+            train.len().div_ceil(config.batch.max(1)),
+        );
+        fit(&mut self.graph, train, held_out, &config, hook, progress)?;
+        Ok(())
+    }
+
+    fn prune(&mut self, settings: &Prune) -> Result<(), CompressError> {
+        let amounts = self.amounts(settings)?;
+        let (from, until, every) = (settings.from, settings.until, settings.every.max(1));
+        let mut hook = PruneHook {
+            amounts,
+            from,
+            until,
+            every,
+        };
+        self.fit(&settings.train, "prune", &mut hook)?;
+        // The kept epoch may be one before the hook's last word.
+        prune(&mut self.graph, &hook.amounts, 1.0);
+        remove_dead_units(&mut self.graph)?;
+        Ok(())
+    }
+
+    fn amounts(&self, settings: &Prune) -> Result<Amounts, CompressError> {
+        let layers = weights(&self.graph).len();
+        if !settings.layers.is_empty() {
+            if settings.layers.len() != layers {
+                return Err(CompressError::Layers {
+                    layers,
+                    given: settings.layers.len(),
+                });
+            }
+            return Ok(Amounts::PerLayer(settings.layers.clone()));
+        }
+        match (settings.by, self.data) {
+            (PruneBy::Sensitivity, Some((train, held_out))) => {
+                let curves = sensitivity::scan(&self.graph, held_out.unwrap_or(train))?;
+                Ok(Amounts::PerLayer(sensitivity::amounts(
+                    &curves,
+                    settings.sparsity,
+                )))
+            }
+            _ => Ok(Amounts::Global(settings.sparsity)),
+        }
+    }
+
+    /// Codebooks by k-means, then all that is left to learn through the integers.
+    fn share(&mut self, settings: &Quantize) -> Result<(), CompressError> {
+        let ids = weights(&self.graph);
+        if !settings.entries.is_empty() && settings.entries.len() != ids.len() {
+            return Err(CompressError::Layers {
+                layers: ids.len(),
+                given: settings.entries.len(),
+            });
+        }
+        for (place, &id) in ids.iter().enumerate() {
+            let entries = settings
+                .entries
+                .get(place)
+                .copied()
+                .unwrap_or(1 << settings.bits);
+            codebook::share(
+                &mut self.graph,
+                id,
+                entries,
+                settings.start,
+                settings.train.seed,
+            )?;
+        }
+        let mut hook = GridHook {
+            max: self.settings.grid_max(),
+        };
+        hook.refresh(&mut self.graph);
+        calibrate(
+            &mut self.graph,
+            &self.calibration,
+            self.settings.calibration,
+        )?;
+        self.fit(&settings.train, "quantize", &mut hook)
+    }
+
+    /// Integers without codebooks: per output channel for dense forms, per tensor for coded ones.
+    fn uniform(&mut self) -> Result<(), CompressError> {
+        let max = self.settings.grid_max();
+        for id in weights(&self.graph) {
+            if self.settings.prune.is_some() {
+                codebook::per_tensor_grid(&mut self.graph, id, max);
+            } else {
+                codebook::per_channel_grid(&mut self.graph, id, max);
+            }
+        }
+        Ok(calibrate(
+            &mut self.graph,
+            &self.calibration,
+            self.settings.calibration,
+        )?)
+    }
+}
+
+/// Prunes along a schedule.
+struct PruneHook {
+    amounts: Amounts,
+    from: f64,
+    until: f64,
+    every: usize,
+}
+
+impl Hook for PruneHook {
+    fn every(&self) -> usize {
+        self.every
+    }
+
+    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
+        let reach = ((progress - self.from) / (self.until - self.from)).clamp(0.0, 1.0);
+        prune(graph, &self.amounts, reach);
+        Ok(())
+    }
+}
+
+/// Lets the integer grid follow the codebook as training moves it.
+struct GridHook {
+    max: i32,
+}
+
+impl GridHook {
+    fn refresh(&self, graph: &mut Graph) {
+        for id in weights(graph) {
+            codebook::per_tensor_grid(graph, id, self.max);
+        }
+    }
+}
+
+impl Hook for GridHook {
+    fn every(&self) -> usize {
+        100
+    }
+
+    fn update(&mut self, _: f64, graph: &mut Graph) -> Result<(), String> {
+        self.refresh(graph);
+        Ok(())
+    }
+}
+
+/// Writes bytes to a temporary name in the same folder, then renames: nothing half-written is left.
+///
+/// # Errors
+/// Naming the path, when the folder does not exist or cannot be written.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    use std::io::Write;
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let fail = |e: &dyn std::fmt::Display| format!("cannot write {}: {e}", path.display());
+    if !folder.is_dir() {
+        return Err(format!(
+            "cannot write {}: there is no folder {}",
+            path.display(),
+            folder.display()
+        ));
+    }
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| fail(&e))?;
+    file.write_all(bytes).map_err(|e| fail(&e))?;
+    file.persist(path).map_err(|e| fail(&e))?;
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! What to do to a model: the command line's flags and a recipe's `[compress]` table.
+
+use crate::calibrate::Method;
+use crate::passes::codebook::Start;
+use serde::{Deserialize, Serialize};
+use trainer::train::TrainConfig;
+
+/// The passes and their order: prune, share, calibrate, fine-tune.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Magnitude pruning with retraining.
+    pub prune: Option<Prune>,
+    /// Weight sharing by a codebook per layer, trained through the integers.
+    pub quantize: Option<Quantize>,
+    /// Bits of the uniform integer grid of weights: 8, 4 or 2.
+    pub grid: u8,
+    /// Whether Huffman codes may be used.
+    pub huffman: bool,
+    /// How activation ranges are measured.
+    pub calibration: Method,
+    /// Training examples that calibration looks at.
+    pub calibration_examples: usize,
+    /// Training examples kept from training, which decide every choice.
+    pub hold_out: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            prune: None,
+            quantize: None,
+            grid: 8,
+            huffman: true,
+            calibration: Method::default(),
+            calibration_examples: 1024,
+            hold_out: 0,
+        }
+    }
+}
+
+/// How much is pruned where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PruneBy {
+    /// One threshold for all layers.
+    #[default]
+    Global,
+    /// Amounts per layer from a sensitivity scan on held-out examples.
+    Sensitivity,
+}
+
+/// Pruning and the training that goes with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prune {
+    /// Share of all weights that goes, 0 … 1.
+    pub sparsity: f64,
+    /// How it is spread over the layers.
+    pub by: PruneBy,
+    /// Amounts per layer, in order; they replace `sparsity` and `by`.
+    pub layers: Vec<f64>,
+    /// Share of the retraining at which the amounts begin to grow …
+    pub from: f64,
+    /// … and at which they are reached.
+    pub until: f64,
+    /// Steps between two prunings.
+    pub every: usize,
+    /// Retraining.
+    pub train: TrainConfig,
+}
+
+impl Default for Prune {
+    fn default() -> Self {
+        Self {
+            sparsity: 0.9,
+            by: PruneBy::default(),
+            layers: Vec::new(),
+            from: 0.0,
+            until: 0.6,
+            every: 50,
+            train: TrainConfig {
+                l2: 1e-5,
+                ..TrainConfig::default()
+            },
+        }
+    }
+}
+
+/// Weight sharing and the training that goes with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quantize {
+    /// 2^bits centroids for each layer's surviving weights.
+    pub bits: u8,
+    /// Centroids per layer, in order; they replace `bits`.
+    pub entries: Vec<usize>,
+    /// Where k-means starts.
+    pub start: Start,
+    /// Fine-tuning of the centroids through the integers.
+    pub train: TrainConfig,
+}
+
+impl Default for Quantize {
+    fn default() -> Self {
+        Self {
+            bits: 4,
+            entries: Vec::new(),
+            start: Start::default(),
+            train: TrainConfig {
+                learning_rate: 1e-4,
+                ..TrainConfig::default()
+            },
+        }
+    }
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} must be {range}, not {value}")]
+pub struct SettingError {
+    /// As on the command line.
+    pub name: &'static str,
+    /// What is allowed.
+    pub range: &'static str,
+    /// What was given.
+    pub value: String,
+}
+
+impl Settings {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// Naming the first setting out of its range.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let wrong = |name, range, value: String| Err(SettingError { name, range, value });
+        if ![2, 4, 8].contains(&self.grid) {
+            return wrong("--grid", "8, 4 or 2", self.grid.to_string());
+        }
+        if let Some(prune) = &self.prune {
+            let shares = prune.layers.iter().chain([&prune.sparsity]);
+            if let Some(share) = shares.copied().find(|s| !(0.0..1.0).contains(s)) {
+                return wrong(
+                    "--prune",
+                    "a share of at least 0 and below 1",
+                    share.to_string(),
+                );
+            }
+            if !(0.0 <= prune.from && prune.from < prune.until && prune.until <= 1.0) {
+                return wrong(
+                    "prune.from and prune.until",
+                    "0 ≤ from < until ≤ 1",
+                    format!("{} and {}", prune.from, prune.until),
+                );
+            }
+        }
+        if let Some(quantize) = &self.quantize {
+            if !(1..=6).contains(&quantize.bits) {
+                return wrong("--quantize", "1 to 6 bits", quantize.bits.to_string());
+            }
+            if let Some(entries) = quantize.entries.iter().find(|e| !(1..=127).contains(*e)) {
+                return wrong(
+                    "quantize.entries",
+                    "1 to 127 centroids",
+                    entries.to_string(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Largest magnitude on the integer grid: 127, 7 or 1.
+    pub fn grid_max(&self) -> i32 {
+        (1 << (self.grid - 1)) - 1
+    }
+}
