@@ -27,7 +27,7 @@ mod board {
 fn main() -> ! {
     let stack = Stack::here();
     timer::enable();
-    let ready = subject::with(stack, serve);
+    let ready = subject::serve_with(stack);
     if !ready {
         line("refused", 0);
     }

@@ -26,12 +26,13 @@ trait Run {
 }
 
 #[cfg(feature = "model")]
-pub use model::with;
+pub use model::serve_with;
 
 /// The image, on the runtime.
 #[cfg(feature = "model")]
 mod model {
     use super::{Routine, Run, Subject, run};
+    use crate::serve;
     use crate::stack::Stack;
     use edge_runtime::Session;
     use no_std_core::Model;
@@ -41,10 +42,10 @@ mod model {
 
     include!(concat!(env!("OUT_DIR"), "/model.rs"));
 
-    static mut ARENA: Aligned<[u8; ARENA_BYTES]> = Aligned([0; ARENA_BYTES]);
+    static mut ARENA: Aligned<[i8; ARENA_BYTES]> = Aligned([0; ARENA_BYTES]);
 
-    /// Calls `serve` with the session, unless the image is refused.
-    pub fn with(stack: Stack, serve: impl FnOnce(&mut Session, Stack)) -> bool {
+    /// Serves the session, unless the image is refused.
+    pub fn serve_with(stack: Stack) -> bool {
         let Ok(model) = Model::parse(&IMAGE.0) else {
             return false;
         };
@@ -57,13 +58,13 @@ mod model {
         true
     }
 
-    impl Run for Session<'_> {
+    impl Run for Session<'_, '_> {
         fn run(&mut self) {
             Session::run(self);
         }
     }
 
-    impl Subject for Session<'_> {
+    impl Subject for Session<'_, '_> {
         const ROUTINE: Routine = run::<Self>;
 
         fn input(&mut self) -> &mut [i8] {
@@ -77,18 +78,19 @@ mod model {
 }
 
 #[cfg(not(any(feature = "model", feature = "known")))]
-pub use empty::with;
+pub use empty::serve_with;
 
 /// Nothing, but not so that the compiler knows: its firmware holds the whole harness.
 #[cfg(not(any(feature = "model", feature = "known")))]
 mod empty {
     use super::{Routine, Run, Subject, run};
+    use crate::serve;
     use crate::stack::Stack;
     use core::hint::black_box;
 
     pub struct Empty([i8; 4]);
 
-    pub fn with(stack: Stack, serve: impl FnOnce(&mut Empty, Stack)) -> bool {
+    pub fn serve_with(stack: Stack) -> bool {
         serve(&mut Empty(black_box([0; 4])), stack);
         true
     }
@@ -113,12 +115,13 @@ mod empty {
 }
 
 #[cfg(feature = "known")]
-pub use known::with;
+pub use known::serve_with;
 
 /// A loop of `1 + 2n` instructions for an input of `n`, to check the counting.
 #[cfg(feature = "known")]
 mod known {
     use super::{Routine, Subject};
+    use crate::serve;
     use crate::stack::Stack;
     use core::arch::global_asm;
     use core::ffi::c_void;
@@ -144,7 +147,7 @@ mod known {
         ".text",
     );
 
-    pub fn with(stack: Stack, serve: impl FnOnce(&mut Known, Stack)) -> bool {
+    pub fn serve_with(stack: Stack) -> bool {
         serve(&mut Known([0; 4]), stack);
         true
     }

@@ -1,0 +1,196 @@
+//! `mcu`: what an image costs on an emulated microcontroller, and whether its integers are the
+//! host's.
+
+use benches::mcu::{Core, Inputs, McuError, Measurement, Options, measure};
+use clap::Parser;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Runs images on an emulated Cortex-M core: instructions (exact, of the second inference), flash,
+/// RAM, and the integers, which must be the host's to the unit.
+#[derive(Debug, Parser)]
+#[command(name = "mcu")]
+struct Arguments {
+    /// Images, or folders of them.
+    #[arg(required = true)]
+    models: Vec<PathBuf>,
+
+    /// The core [default: m4].
+    #[arg(long, conflicts_with = "all")]
+    core: Option<Core>,
+
+    /// Every core.
+    #[arg(long)]
+    all: bool,
+
+    /// A NumPy file of one float input, or of a batch along its first axis; random otherwise.
+    #[arg(long)]
+    input: Option<PathBuf>,
+
+    /// Random inputs to compare.
+    #[arg(long, default_value_t = 1, conflicts_with = "input")]
+    random: usize,
+
+    /// Seed of random inputs.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+
+    /// Fail the link if the panic handler can be reached.
+    #[arg(long)]
+    prove_no_panic: bool,
+
+    /// Longest an emulation may take, in seconds.
+    #[arg(long, default_value_t = 600)]
+    timeout: u64,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let models = images(&arguments.models)?;
+    let cores = match arguments.core {
+        _ if arguments.all => Core::ALL.to_vec(),
+        core => vec![core.unwrap_or(Core::M4)],
+    };
+    let single = models.len() == 1 && cores.len() == 1;
+    let mut all = Vec::new();
+    if !single && !arguments.json {
+        print_heading();
+    }
+    for model in &models {
+        for &core in &cores {
+            let measurement = one(arguments, model, core)?;
+            match (arguments.json, single) {
+                (true, _) => all.push(measurement),
+                (false, true) => print_page(&measurement),
+                (false, false) => print_row(&measurement),
+            }
+        }
+    }
+    if arguments.json {
+        print_json(&all, single)?;
+    }
+    Ok(())
+}
+
+fn one(arguments: &Arguments, model: &Path, core: Core) -> Result<Measurement, McuError> {
+    let options = Options {
+        timeout: Duration::from_secs(arguments.timeout),
+        prove_no_panic: arguments.prove_no_panic,
+    };
+    let inputs = |model: &no_std_core::Model| match &arguments.input {
+        Some(path) => Inputs::load(path, model),
+        None => Ok(Inputs::random(
+            model,
+            arguments.random.max(1),
+            arguments.seed,
+        )),
+    };
+    measure(model, core, inputs, options)
+}
+
+/// The files named, and the `.pith` files of the folders named.
+fn images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
+    let mut images = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            images.push(path.clone());
+            continue;
+        }
+        let mut found: Vec<PathBuf> = path
+            .read_dir()
+            .map_err(|error| format!("{}: {error}", path.display()))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "pith")
+            })
+            .collect();
+        if found.is_empty() {
+            return Err(format!("{}: no .pith file in this folder", path.display()).into());
+        }
+        found.sort();
+        images.append(&mut found);
+    }
+    Ok(images)
+}
+
+fn print_json(all: &[Measurement], single: bool) -> Result<(), serde_json::Error> {
+    let text = match all {
+        [measurement] if single => serde_json::to_string_pretty(measurement)?,
+        _ => serde_json::to_string_pretty(all)?,
+    };
+    println!("{text}");
+    Ok(())
+}
+
+fn print_page(m: &Measurement) {
+    println!("{} on the emulated {}", m.model, m.core);
+    println!(
+        "  instructions  {} ({:.2} per MAC, {} MACs)",
+        m.instructions,
+        per_mac(m),
+        m.macs
+    );
+    println!(
+        "  flash         code {}, image {} bytes",
+        m.code_bytes, m.image_bytes
+    );
+    println!(
+        "  RAM           static {}, arena {}, stack {} bytes",
+        m.static_bytes, m.arena_bytes, m.stack_bytes
+    );
+    println!("  output        {:?}", m.output);
+    println!("  equal to the host's on {} input(s)", m.inputs_compared);
+}
+
+fn print_heading() {
+    println!(
+        "{:<24} {:>4} {:>13} {:>8} {:>7} {:>9} {:>7} {:>8} {:>6} {:>7}",
+        "model",
+        "core",
+        "instructions",
+        "per MAC",
+        "code",
+        "image",
+        "static",
+        "arena",
+        "stack",
+        "equal"
+    );
+}
+
+fn print_row(m: &Measurement) {
+    let name = Path::new(&m.model).file_stem().unwrap_or_default();
+    println!(
+        "{:<24} {:>4} {:>13} {:>8.2} {:>7} {:>9} {:>7} {:>8} {:>6} {:>7}",
+        name.to_string_lossy(),
+        m.core,
+        m.instructions,
+        per_mac(m),
+        m.code_bytes,
+        m.image_bytes,
+        m.static_bytes,
+        m.arena_bytes,
+        m.stack_bytes,
+        m.inputs_compared
+    );
+}
+
+fn per_mac(m: &Measurement) -> f64 {
+    m.instructions as f64 / m.macs.max(1) as f64
+}

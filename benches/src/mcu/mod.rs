@@ -1,0 +1,33 @@
+//! Runs an image on an emulated Cortex-M core and says what it cost: instructions (exact), flash,
+//! static RAM, arena and stack, and that the integers are those of the host.
+//!
+//! # Layers
+//!
+//! ```text
+//! measure       twice: to learn what the firmware needs, then linked with just that
+//!  ├ Inputs     quantized on the host, or random                           input
+//!  ├ host twin  what must come out                                         twin
+//!  ├ Firmware   benches/firmware around the image, by Cargo                firmware, toolchain
+//!  │  └ Sizes   what it takes of flash and RAM                             elf
+//!  └ Run        QEMU, and what the firmware reported                       emulator
+//!     └ Core    the boards and their addresses                             board
+//! ```
+
+mod board;
+mod elf;
+mod emulator;
+mod error;
+mod firmware;
+mod input;
+mod measure;
+mod toolchain;
+mod twin;
+
+pub use board::{Board, Core, Region, Timer};
+pub use elf::Sizes;
+pub use emulator::{Emulator, Inference, Run};
+pub use error::McuError;
+pub use firmware::{Firmware, Memory, Subject};
+pub use input::Inputs;
+pub use measure::{Measurement, Options, measure};
+pub use toolchain::Toolchain;

@@ -1,0 +1,161 @@
+//! The emulator harness itself: that it counts exactly, that a device's integers are the host's,
+//! that nothing in the runtime can panic, and that too little memory shows.
+#![allow(clippy::expect_used)]
+
+use benches::mcu::{Core, Emulator, Firmware, Inputs, McuError, Memory, Options, Subject, measure};
+use std::io::Write;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(120);
+const CORES: [Core; 4] = [Core::M0, Core::M3, Core::M4, Core::M33];
+
+/// The result, or nothing where the emulator or a compiler is missing and need not be there.
+fn unless_missing<T>(test: &str, result: Result<T, McuError>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) if error.is_missing_tool() && std::env::var_os("CI").is_none() => {
+            println!("skipped {test}: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A loop of n takes 1 + 2n instructions by its listing, whatever the core.
+#[test]
+fn counts_are_exact() {
+    let loops = [1u32, 2, 10, 1_000, 65_537, 1_000_003];
+    let bytes = loops.iter().flat_map(|n| n.to_le_bytes());
+    let inputs = Inputs::new(4, bytes.map(|byte| byte as i8).collect());
+    for core in CORES {
+        let run = Emulator::find(TIMEOUT).and_then(|emulator| {
+            let firmware = Firmware::build(core, Subject::Known, Memory::ample(core), false)?;
+            emulator.run(&firmware, &inputs, "loop")
+        });
+        let Some(run) = unless_missing("counts_are_exact", run) else {
+            return;
+        };
+        let counted: Vec<u64> = run.inferences.iter().map(|i| i.instructions).collect();
+        let expected = [1].iter().chain(&loops).map(|&n| 1 + 2 * u64::from(n));
+        assert_eq!(counted, expected.collect::<Vec<_>>(), "{core}");
+    }
+}
+
+#[test]
+fn integers_are_the_hosts_on_every_core() {
+    let file = image_file();
+    for core in CORES {
+        let options = Options {
+            timeout: TIMEOUT,
+            prove_no_panic: true,
+        };
+        let inputs = |model: &no_std_core::Model| Ok(Inputs::random(model, 20, 7));
+        let result = measure(file.path(), core, inputs, options);
+        let Some(measured) = unless_missing("integers_are_the_hosts_on_every_core", result) else {
+            return;
+        };
+        assert!(measured.matches_host);
+        assert_eq!(measured.inputs_compared, 20);
+        assert_eq!(measured.output.len(), 5);
+        assert_eq!(measured.macs, 12 * 9 + 9 * 5);
+        // At least a load, a multiplication and an addition in every two MACs.
+        assert!(measured.instructions > measured.macs, "{measured:?}");
+        assert_eq!(measured.static_bytes, 0, "the runtime owns no memory");
+        assert!((1..2048).contains(&measured.stack_bytes), "{measured:?}");
+        assert!((1..16384).contains(&measured.code_bytes), "{measured:?}");
+    }
+}
+
+/// A firmware linked with a stack that is too small must not run as if nothing were wrong.
+#[test]
+fn too_little_stack_is_a_fault() {
+    let file = image_file();
+    let bytes = std::fs::read(file.path()).expect("just written");
+    let model = no_std_core::Model::parse(&bytes).expect("valid");
+    let memory = Memory {
+        stack: 64,
+        statics: 4096,
+    };
+    let subject = Subject::Model {
+        path: file.path(),
+        bytes: &bytes,
+    };
+    let run = Emulator::find(TIMEOUT).and_then(|emulator| {
+        let firmware = Firmware::build(Core::M4, subject, memory, false)?;
+        Ok(emulator.run(&firmware, &Inputs::random(&model, 1, 1), "tiny"))
+    });
+    let Some(run) = unless_missing("too_little_stack_is_a_fault", run) else {
+        return;
+    };
+    let error = run.expect_err("64 bytes of stack do not hold a session");
+    assert!(error.to_string().contains("fault"), "{error}");
+}
+
+/// Arena and statics that do not fit are found by the linker.
+#[test]
+fn too_little_memory_does_not_link() {
+    let file = image_file();
+    let bytes = std::fs::read(file.path()).expect("just written");
+    let memory = Memory {
+        stack: 1024,
+        statics: 8,
+    };
+    let subject = Subject::Model {
+        path: file.path(),
+        bytes: &bytes,
+    };
+    let error = match Firmware::build(Core::M4, subject, memory, false) {
+        Err(error @ McuError::NoTarget { .. }) => {
+            unless_missing::<()>("too_little_memory_does_not_link", Err(error));
+            return;
+        }
+        other => other.expect_err("8 bytes do not hold the arena"),
+    };
+    assert!(error.to_string().contains("'RAM'"), "{error}");
+}
+
+fn image_file() -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(&image()).expect("written");
+    file
+}
+
+/// Two dense layers, 12 → 9 → 5, of int8 weights from a linear congruence, written by hand after
+/// `FORMAT.md`.
+fn image() -> Vec<u8> {
+    let mut body = vec![26, 0, 2]; // arena bytes, input, output
+    body.push(3);
+    for (channels, offset) in [(12u8, 0u8), (9, 12), (5, 21)] {
+        body.push(channels << 1);
+        body.extend(0.05f32.to_le_bytes());
+        body.extend([3, offset]); // zero point
+    }
+    body.push(2);
+    // The image's length takes one byte more than 7 bits hold.
+    let start = no_std_core::PREFIX_BYTES + 2;
+    let mut seed = 1u32;
+    for (input, rows, columns) in [(0u8, 9u8, 12u8), (1, 5, 9)] {
+        body.extend([1, input, input + 1, 26]); // dense, scratch of nothing at the end
+        body.extend([0, 0x83, 0x7f]); // one multiplier, clamped to −125 … 127
+        body.extend((3u32 << 28).to_le_bytes());
+        body.push(37);
+        body.push(0); // no biases
+        body.extend([0, 8, rows * columns]);
+        while !(start + body.len()).is_multiple_of(4) {
+            body.push(0);
+        }
+        for _ in 0..rows * columns {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            body.push((seed >> 24) as u8);
+        }
+    }
+    body.push(0); // no metadata
+    let length = start + body.len();
+    let mut covered = vec![length as u8 | 0x80, (length >> 7) as u8];
+    covered.append(&mut body);
+    let mut image = no_std_core::MAGIC.to_vec();
+    image.push(no_std_core::VERSION);
+    image.extend(no_std_core::crc32(&covered).to_le_bytes());
+    image.append(&mut covered);
+    image
+}
