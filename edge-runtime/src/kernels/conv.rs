@@ -84,7 +84,7 @@ impl<'o, 'a> Conv<'o, 'a> {
         let columns = self.linear.weights.columns.max(1);
         for (at, y) in self
             .positions()
-            .zip(y.chunks_exact_mut(self.output.channels))
+            .zip(y.chunks_exact_mut(self.output.channels.max(1)))
         {
             let filters = self.linear.weights.stream().chunks_exact(columns);
             let mut biases = self.linear.biases();
