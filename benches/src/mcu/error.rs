@@ -64,14 +64,12 @@ pub enum McuError {
     },
     /// The runtime holds a call to the panic handler.
     #[error(
-        "a panic can be reached in the firmware for {core} (`{caller}`): {}",
-        "use checked arithmetic and `get` instead of indexing there"
+        "a panic can be reached in the firmware for {core}: build it without the proof and look \
+         for calls into core::panicking in its disassembly"
     )]
     Panic {
         /// Core.
         core: String,
-        /// The function that holds it.
-        caller: String,
     },
     /// A linked program that cannot be read.
     #[error("the firmware for {core} is not an ELF file that can be read: {source}")]

@@ -177,23 +177,14 @@ fn run(mut command: Command, core: Core, log: &Path) -> Result<(), McuError> {
     fs::write(log, &output.stderr).map_err(McuError::file(log))?;
     let text = String::from_utf8_lossy(&output.stderr);
     let core = core.to_string();
-    Err(match caller_of_panic(&text) {
-        Some(caller) => McuError::Panic { core, caller },
-        None => McuError::Build {
-            core,
-            reason: first_complaint(&text),
-            log: log.to_owned(),
-        },
+    if text.contains("undefined symbol: a_panic_can_be_reached") {
+        return Err(McuError::Panic { core });
+    }
+    Err(McuError::Build {
+        core,
+        reason: first_complaint(&text),
+        log: log.to_owned(),
     })
-}
-
-/// The function that the linker names when the panic handler's undefined symbol is needed.
-fn caller_of_panic(text: &str) -> Option<String> {
-    let (_, after) = text.split_once("undefined symbol: a_panic_can_be_reached")?;
-    let caller = after
-        .lines()
-        .find_map(|line| line.rsplit_once(":(").map(|(_, name)| name));
-    Some(caller.unwrap_or("unknown").trim_end_matches(')').to_owned())
 }
 
 /// The linker's line if it is the linker that fails, otherwise the first error.

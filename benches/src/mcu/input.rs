@@ -1,8 +1,8 @@
 //! What is fed to the model: an array of floats, quantized as the image says, or random integers.
 
 use crate::mcu::McuError;
+use compress::host::quantize;
 use no_std_core::Model;
-use no_std_core::tensor::Tensor;
 use npyz::{NpyFile, Order};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -55,7 +55,7 @@ impl Inputs {
         }
         let values = floats
             .chunks_exact(model.input_len())
-            .flat_map(|input| quantize(input, model.input()))
+            .flat_map(|input| quantize(model.input(), input))
             .collect();
         Ok(Self::new(model.input_len(), values))
     }
@@ -117,37 +117,9 @@ fn floats(array: NpyFile<BufReader<File>>) -> Result<Vec<f32>, String> {
         .map_err(|error| error.to_string())
 }
 
-/// `round(x / scale) + zero_point`, saturated, from channels first to channels last.
-fn quantize(input: &[f32], tensor: &Tensor) -> Vec<i8> {
-    let scale = f32::from_bits(tensor.scale_bits);
-    let plane = tensor.shape.height * tensor.shape.width;
-    let channels = tensor.shape.channels;
-    let place = |i: usize| (i % channels) * plane + i / channels;
-    (0..input.len())
-        .map(|i| {
-            let units = (input[place(i)] / scale).round();
-            (units + f32::from(tensor.zero_point)).clamp(-128.0, 127.0) as i8
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use no_std_core::tensor::Shape;
-
-    #[test]
-    fn quantization_rounds_saturates_and_puts_channels_last() {
-        let tensor = Tensor {
-            shape: Shape::new(1, 2, 3).expect("small"),
-            scale_bits: 0.5f32.to_bits(),
-            zero_point: -3,
-            offset: 0,
-        };
-        // Channels first: (0, 1), (2, 3), (1000, -1000).
-        let integers = quantize(&[0.0, 1.0, 2.0, 3.0, 1000.0, -1000.0], &tensor);
-        assert_eq!(integers, [-3, 1, 127, -1, 3, -128]);
-    }
 
     #[test]
     fn shapes_are_one_input_or_a_batch() {
