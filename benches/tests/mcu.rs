@@ -2,9 +2,8 @@
 //! that nothing in the runtime can panic, and that too little memory shows.
 #![allow(clippy::expect_used)]
 
-mod network;
-
 use benches::mcu::{Core, Emulator, Firmware, Inputs, McuError, Memory, Options, Subject, measure};
+use benches::networks;
 use compress::encode::{Coding, encode};
 use std::io::Write;
 use std::time::Duration;
@@ -59,8 +58,8 @@ fn integers_are_the_hosts_on_every_core() {
         };
         assert!(measured.matches_host);
         assert_eq!(measured.inputs_compared, 20);
-        assert_eq!(measured.output.len(), network::CLASSES);
-        assert_eq!(measured.macs, network::MACS);
+        assert_eq!(measured.output.len(), networks::CLASSES);
+        assert_eq!(measured.macs, networks::MACS);
         assert!(measured.instructions > 0, "{measured:?}");
         assert_eq!(measured.static_bytes, 0, "the runtime owns no memory");
         assert!((1..4096).contains(&measured.stack_bytes), "{measured:?}");
@@ -123,7 +122,7 @@ fn image_file() -> tempfile::NamedTempFile {
 }
 
 fn image() -> Vec<u8> {
-    let encoded = encode(&network::program(), Coding::Smallest).expect("a small network");
+    let encoded = encode(&networks::every_operator(), Coding::Smallest).expect("a small network");
     let mut forms: Vec<&str> = encoded.layers.iter().map(|l| l.encoding.as_str()).collect();
     forms.sort_unstable();
     forms.dedup();

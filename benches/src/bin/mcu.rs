@@ -1,19 +1,23 @@
 //! `mcu`: what an image costs on an emulated microcontroller, and whether its integers are the
 //! host's.
 
-use benches::mcu::{Core, Inputs, McuError, Measurement, Options, measure};
+use benches::mcu::{Core, Inputs, McuError, Measurement, Options, measure, target_folder};
+use benches::networks::NETWORKS;
 use clap::Parser;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use tempfile::NamedTempFile;
 
 /// Runs images on an emulated Cortex-M core: instructions (exact, of the second inference), flash,
 /// RAM, and the integers, which must be the host's to the unit.
 #[derive(Debug, Parser)]
 #[command(name = "mcu")]
 struct Arguments {
-    /// Images, or folders of them.
-    #[arg(required = true)]
+    /// Images, or folders of them; without any, and with --all, the networks that CMSIS-NN was
+    /// measured on, with random weights.
+    #[arg(required_unless_present = "all")]
     models: Vec<PathBuf>,
 
     /// The core [default: m4].
@@ -61,7 +65,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let models = images(&arguments.models)?;
+    let models = if arguments.models.is_empty() {
+        write_networks()?
+    } else {
+        images(&arguments.models)?
+    };
     let cores = match arguments.core {
         _ if arguments.all => Core::ALL.to_vec(),
         core => vec![core.unwrap_or(Core::M4)],
@@ -101,6 +109,21 @@ fn one(arguments: &Arguments, model: &Path, core: Core) -> Result<Measurement, M
         )),
     };
     measure(model, core, inputs, options)
+}
+
+/// The built-in networks' images, as files.
+fn write_networks() -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
+    let folder = target_folder().join("networks");
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut paths = Vec::new();
+    for network in NETWORKS {
+        let path = folder.join(format!("{}.pith", network.name));
+        let mut file = NamedTempFile::new_in(&folder)?;
+        file.write_all(&network.image()?)?;
+        file.persist(&path)?;
+        paths.push(path);
+    }
+    Ok(paths)
 }
 
 /// The files named, and the `.pith` files of the folders named.
@@ -160,11 +183,12 @@ fn print_page(m: &Measurement) {
 
 fn print_heading() {
     println!(
-        "{:<24} {:>4} {:>13} {:>8} {:>7} {:>9} {:>7} {:>8} {:>6} {:>7}",
+        "{:<20} {:>4} {:>12} {:>7} {:>12} {:>6} {:>8} {:>6} {:>8} {:>6} {:>6}",
         "model",
         "core",
         "instructions",
         "per MAC",
+        "CMSIS-NN",
         "code",
         "image",
         "static",
@@ -175,13 +199,20 @@ fn print_heading() {
 }
 
 fn print_row(m: &Measurement) {
-    let name = Path::new(&m.model).file_stem().unwrap_or_default();
+    let stem = Path::new(&m.model).file_stem().unwrap_or_default();
+    let name = stem.to_string_lossy();
+    let cmsis_nn = NETWORKS
+        .iter()
+        .find(|network| network.name == name)
+        .and_then(|network| network.cmsis_nn_on(m.core))
+        .map_or("-".to_owned(), |count| count.to_string());
     println!(
-        "{:<24} {:>4} {:>13} {:>8.2} {:>7} {:>9} {:>7} {:>8} {:>6} {:>7}",
-        name.to_string_lossy(),
+        "{:<20} {:>4} {:>12} {:>7.2} {:>12} {:>6} {:>8} {:>6} {:>8} {:>6} {:>6}",
+        name,
         m.core,
         m.instructions,
         per_mac(m),
+        cmsis_nn,
         m.code_bytes,
         m.image_bytes,
         m.static_bytes,

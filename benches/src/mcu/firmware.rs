@@ -110,8 +110,9 @@ fn source_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("firmware")
 }
 
-/// `target/mcu` of the workspace: one folder a core, since their flags differ.
-fn target_folder() -> PathBuf {
+/// `target/mcu` of the workspace, where firmware is built: one folder a core, since their flags
+/// differ.
+pub fn target_folder() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or(workspace, PathBuf::from)

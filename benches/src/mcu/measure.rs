@@ -21,7 +21,7 @@ pub struct Measurement {
     /// The image's name.
     pub model: String,
     /// The core.
-    pub core: &'static str,
+    pub core: Core,
     /// Instructions of the second inference, exactly.
     pub instructions: u64,
     /// Multiply-accumulates of the dense network.
@@ -88,7 +88,7 @@ pub fn measure(
     let second = run.inferences.get(1);
     Ok(Measurement {
         model: name,
-        core: core.name(),
+        core,
         instructions: second.map_or(0, |inference| inference.instructions),
         macs: model.macs(),
         code_bytes: (firmware.sizes.flash - bytes.len() as u64).saturating_sub(empty.sizes.flash),

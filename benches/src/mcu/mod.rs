@@ -27,7 +27,7 @@ pub use board::{Board, Core, Region, Timer};
 pub use elf::Sizes;
 pub use emulator::{Emulator, Inference, Run};
 pub use error::McuError;
-pub use firmware::{Firmware, Memory, Subject};
+pub use firmware::{Firmware, Memory, Subject, target_folder};
 pub use input::Inputs;
 pub use measure::{Measurement, Options, measure};
 pub use toolchain::Toolchain;
