@@ -3,9 +3,11 @@
 pub mod calibrate;
 pub mod encode;
 pub mod host;
+pub mod inspect;
 pub mod lower;
 pub mod passes;
 pub mod pipeline;
 pub mod plan;
 pub mod program;
+pub mod report;
 pub mod settings;

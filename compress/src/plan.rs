@@ -53,7 +53,7 @@ pub fn plan(program: &Program, scratch: &[usize]) -> ArenaPlan {
 }
 
 /// Step `i` runs operator `i`; the input is there from step 0, the output to the last.
-fn lifetimes(program: &Program) -> Vec<(usize, usize)> {
+pub fn lifetimes(program: &Program) -> Vec<(usize, usize)> {
     let mut lifetimes = vec![(usize::MAX, 0); program.tensors.len()];
     let mut touch = |tensor: usize, step: usize| {
         let (first, last) = lifetimes[tensor];

@@ -319,3 +319,19 @@ fn coded_bytes_come_close_to_the_entropy_of_their_symbols() {
         );
     }
 }
+
+#[test]
+fn an_image_is_accounted_for_from_its_bytes_alone() {
+    for seed in 0..5 {
+        for coding in CODINGS {
+            let encoded = encode(&small_network(seed), coding).unwrap();
+            let model = no_std_core::Model::parse(&encoded.bytes).unwrap();
+            let recount = compress::encode::recount(&model).expect("written by this encoder");
+            assert_eq!(recount.ledger, encoded.ledger);
+            let sizes = |layers: &[compress::encode::Layer]| -> Vec<(usize, usize)> {
+                layers.iter().map(|l| (l.nonzero, l.bytes)).collect()
+            };
+            assert_eq!(sizes(&recount.layers), sizes(&encoded.layers));
+        }
+    }
+}

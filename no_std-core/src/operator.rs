@@ -180,6 +180,11 @@ impl<'a> Linear<'a> {
         })
     }
 
+    /// Low bits that are zero in every bias and are not stored.
+    pub const fn bias_shift(&self) -> u8 {
+        self.bias_shift
+    }
+
     /// Biases in order of output channels, at the accumulators' scale, each within ±[`MAX_BIAS`].
     pub fn biases(&self) -> Biases<'a> {
         Biases {

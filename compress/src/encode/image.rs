@@ -86,7 +86,7 @@ pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError>
     })
 }
 
-fn layer(op: &Operator, form: Option<&Written>) -> Option<Layer> {
+pub(super) fn layer(op: &Operator, form: Option<&Written>) -> Option<Layer> {
     let (linear, form) = (op.kind.linear()?, form?);
     Some(Layer {
         name: linear.name.clone(),
@@ -130,7 +130,7 @@ fn scratch_bytes(op: &Operator, form: Option<&Written>) -> usize {
 
 /// The header's length field has the width that makes the whole consistent; alignment depends on
 /// it, so widths are tried from the smallest.
-fn assemble(program: &Program, forms: &[Option<Written>], plan: &ArenaPlan) -> Writer {
+pub(super) fn assemble(program: &Program, forms: &[Option<Written>], plan: &ArenaPlan) -> Writer {
     let mut length = 0;
     loop {
         let mut image = Writer::default();

@@ -3,11 +3,13 @@
 
 mod bits;
 mod code;
+mod decode;
 mod image;
 mod ledger;
 mod weights;
 mod writer;
 
+pub use decode::{Recount, decode, recount};
 pub use image::{EncodeError, Encoded, Layer, encode};
 pub use ledger::{Category, Ledger};
 pub use weights::Coding;

@@ -64,6 +64,23 @@ const SKIPS: [u8; 12] = [6, 9, 12, 16, 23, 31, 47, 63, 95, 127, 191, 255];
 
 /// Writes a matrix in its smallest form.
 pub(super) fn write(weights: &[i8], coding: Coding) -> Written {
+    let mut forms = forms(weights, coding);
+    let first = forms.remove(0);
+    forms.into_iter().fold(
+        first,
+        |best, next| if next.len() < best.len() { next } else { best },
+    )
+}
+
+/// The form that has just this name and these coded bytes.
+pub(super) fn find(weights: &[i8], encoding: &str, stream: &[u8]) -> Option<Written> {
+    forms(weights, Coding::Smallest)
+        .into_iter()
+        .find(|form| form.encoding == encoding && form.stream == stream)
+}
+
+/// All forms allowed, one byte a weight first.
+fn forms(weights: &[i8], coding: Coding) -> Vec<Written> {
     let matrix = Matrix::new(weights);
     let mut forms = vec![matrix.every(Values::Integer(8))];
     if coding != Coding::Plain {
@@ -72,11 +89,7 @@ pub(super) fn write(weights: &[i8], coding: Coding) -> Written {
     if coding == Coding::Smallest {
         forms.extend(matrix.huffman());
     }
-    let first = forms.remove(0);
-    forms.into_iter().fold(
-        first,
-        |best, next| if next.len() < best.len() { next } else { best },
-    )
+    forms
 }
 
 struct Matrix<'w> {
