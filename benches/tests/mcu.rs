@@ -67,6 +67,20 @@ fn integers_are_the_hosts_on_every_core() {
     }
 }
 
+#[test]
+fn an_emulation_has_a_bound() {
+    let endless = Inputs::new(4, vec![0; 4]); // counts down from zero, through all of 32 bits
+    let run = Emulator::find(Duration::from_millis(300)).and_then(|emulator| {
+        let firmware = Firmware::build(Core::M4, Subject::Known, Memory::ample(Core::M4), false)?;
+        Ok(emulator.run(&firmware, &endless, "loop"))
+    });
+    let Some(run) = unless_missing("an_emulation_has_a_bound", run) else {
+        return;
+    };
+    let error = run.expect_err("2³³ instructions take longer");
+    assert!(error.to_string().contains("--timeout"), "{error}");
+}
+
 /// A firmware linked with a stack that is too small must not run as if nothing were wrong.
 #[test]
 fn too_little_stack_is_a_fault() {

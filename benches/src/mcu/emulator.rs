@@ -72,7 +72,8 @@ impl Emulator {
         write(&folder.path().join(ELF), &firmware.elf)?;
         write(&folder.path().join(INPUTS), &blob)?;
         let status = self.emulate(command(firmware, folder.path())?)?;
-        let report = read(&folder.path().join(REPORT))?;
+        // An emulator that did not come to start leaves none.
+        let report = read(&folder.path().join(REPORT)).unwrap_or_default();
         parse(&report, &board.timer).map_err(|reason| {
             let messages = read(&folder.path().join(MESSAGES)).unwrap_or_default();
             stopped(reason.unwrap_or_else(|| self.unfinished(status, &messages)))
