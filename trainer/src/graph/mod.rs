@@ -5,6 +5,7 @@
 
 mod op;
 mod parameter;
+pub mod reference;
 mod shape;
 
 pub use op::{Op, Window};
