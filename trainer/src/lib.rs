@@ -1,5 +1,6 @@
-//! Float models on the host: the [`graph`], its ONNX file, data, and training.
+//! Float models on the host: the [`graph`], its [ONNX file](onnx), data, and training.
 pub mod data;
 pub mod graph;
+pub mod onnx;
 #[cfg(feature = "train")]
 pub mod train;

@@ -1,0 +1,299 @@
+//! What of a graph ONNX has no place for, as the model's metadata properties: how parameters come
+//! about, and how values are quantized. Reals and packed integers are hexadecimal, so that they
+//! survive to the bit.
+
+use super::error::{Fault, Place, Reason};
+use crate::graph::{Graph, Grid, Parameter, Parametrization, Quantization, Value};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tract_onnx::pb::StringStringEntryProto;
+
+/// Keys of ours start with it; any other is the user's.
+pub(super) const PREFIX: &str = "pith.";
+const FORMAT: &str = "pith.format";
+const VERSION: &str = "1";
+const PARAMETER: &str = "pith.parameter.";
+const VALUE: &str = "pith.value.";
+
+/// Largest magnitude of a grid: 16 bits.
+const MAX_GRID: i32 = 32767;
+
+const WAY_OUT: &str = "another tool changed the model; remove its metadata that starts with 'pith.' to import the weights alone";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ParameterEntry {
+    /// One bit per element, the first lowest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    mask: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    shared: Option<SharedEntry>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    grid: Option<GridEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SharedEntry {
+    codebook: String,
+    /// As many bits each as the largest index needs, at least one.
+    indices: String,
+    pinned_zero: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GridEntry {
+    scale: String,
+    max: i32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuantizationEntry {
+    scale: String,
+    zero_point: i32,
+}
+
+/// The properties of a graph, in a fixed order.
+pub(super) fn properties(graph: &Graph) -> Result<Vec<StringStringEntryProto>, serde_json::Error> {
+    let mut entries: BTreeMap<String, String> = graph.metadata.clone();
+    let ours = entries.len();
+    for parameter in &graph.parameters {
+        if let Some(entry) = parameter_entry(parameter) {
+            let key = format!("{PARAMETER}{}", parameter.name);
+            entries.insert(key, serde_json::to_string(&entry)?);
+        }
+    }
+    for value in &graph.values {
+        if let Some(q) = value.quantization {
+            let entry = QuantizationEntry {
+                scale: floats_to_hex(&[q.scale]),
+                zero_point: q.zero_point,
+            };
+            let key = format!("{VALUE}{}", value.name);
+            entries.insert(key, serde_json::to_string(&entry)?);
+        }
+    }
+    if entries.len() > ours {
+        entries.insert(FORMAT.to_owned(), VERSION.to_owned());
+    }
+    let property = |(key, value)| StringStringEntryProto { key, value };
+    Ok(entries.into_iter().map(property).collect())
+}
+
+fn parameter_entry(parameter: &Parameter) -> Option<ParameterEntry> {
+    let (mask, shared) = match &parameter.parametrization {
+        Parametrization::Dense { .. } => (None, None),
+        Parametrization::Masked { mask, .. } => {
+            let bits = mask.iter().map(|&keep| u32::from(keep));
+            (Some(pack(bits, 1)), None)
+        }
+        Parametrization::Shared {
+            codebook,
+            indices,
+            pinned_zero,
+        } => {
+            let shared = SharedEntry {
+                codebook: floats_to_hex(codebook),
+                indices: pack(indices.iter().copied(), index_bits(codebook.len())),
+                pinned_zero: *pinned_zero,
+            };
+            (None, Some(shared))
+        }
+    };
+    let grid = parameter.grid.as_ref().map(|grid| GridEntry {
+        scale: floats_to_hex(&grid.scale),
+        max: grid.max,
+    });
+    let entry = ParameterEntry { mask, shared, grid };
+    (entry.mask.is_some() || entry.shared.is_some() || entry.grid.is_some()).then_some(entry)
+}
+
+/// Applies a file's properties to the graph read from it.
+pub(super) fn apply(
+    graph: &mut Graph,
+    properties: &[StringStringEntryProto],
+    reasons: &mut Vec<Reason>,
+) {
+    for StringStringEntryProto { key, value } in properties {
+        let applied = if let Some(name) = key.strip_prefix(PARAMETER) {
+            apply_parameter(graph, name, value)
+        } else if let Some(name) = key.strip_prefix(VALUE) {
+            apply_value(graph, name, value)
+        } else if key == FORMAT && value != VERSION {
+            Err(format!(
+                "has version '{}', not {VERSION}",
+                value.escape_debug()
+            ))
+        } else if key.starts_with(PREFIX) && key != FORMAT {
+            Err("has no meaning here".to_owned())
+        } else {
+            if key != FORMAT {
+                graph.metadata.insert(key.clone(), value.clone());
+            }
+            Ok(())
+        };
+        if let Err(why) = applied {
+            reasons.push(Fault::new(why, WAY_OUT).at(Place::Metadata(key.clone())));
+        }
+    }
+}
+
+fn apply_parameter(graph: &mut Graph, name: &str, json: &str) -> Result<(), String> {
+    let entry: ParameterEntry = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    let parameter = graph.parameters.iter_mut().find(|p| p.name == name);
+    let parameter = parameter.ok_or("describes an initializer that is not there")?;
+    let channels = parameter.shape.first().copied().unwrap_or(1);
+    let weights = parameter.materialize();
+    let described = Parameter {
+        name: parameter.name.clone(),
+        shape: parameter.shape.clone(),
+        parametrization: parametrization(&entry, &weights)?,
+        grid: entry.grid.map(|g| grid(g, channels)).transpose()?,
+    };
+    if described.materialize() != weights {
+        return Err("describes other weights than the initializer holds".to_owned());
+    }
+    *parameter = described;
+    Ok(())
+}
+
+fn parametrization(entry: &ParameterEntry, weights: &[f32]) -> Result<Parametrization, String> {
+    let values = weights.to_vec();
+    match (&entry.mask, &entry.shared) {
+        (None, None) => Ok(Parametrization::Dense { values }),
+        (Some(mask), None) => {
+            let bits = unpack(mask, 1, weights.len()).ok_or("has a mask of another length")?;
+            let mask = bits.into_iter().map(|b| b == 1).collect();
+            Ok(Parametrization::Masked { values, mask })
+        }
+        (None, Some(shared)) => {
+            let codebook = floats_from_hex(&shared.codebook).ok_or("has a damaged codebook")?;
+            let indices = unpack(&shared.indices, index_bits(codebook.len()), weights.len())
+                .ok_or("has indices of another length")?;
+            if indices.iter().any(|&i| i as usize >= codebook.len()) {
+                return Err("has an index beyond the codebook".to_owned());
+            }
+            if shared.pinned_zero && codebook.first() != Some(&0.0) {
+                return Err("has a pinned zero that is not 0".to_owned());
+            }
+            Ok(Parametrization::Shared {
+                codebook,
+                indices,
+                pinned_zero: shared.pinned_zero,
+            })
+        }
+        (Some(_), Some(_)) => Err("has both a mask and a codebook".to_owned()),
+    }
+}
+
+fn grid(entry: GridEntry, channels: usize) -> Result<Grid, String> {
+    let scale = floats_from_hex(&entry.scale).ok_or("has a damaged scale")?;
+    if scale.len() != 1 && scale.len() != channels {
+        return Err(format!(
+            "has {} scales for {channels} channels",
+            scale.len()
+        ));
+    }
+    if !scale.iter().all(|s| s.is_finite() && *s > 0.0) || !(1..=MAX_GRID).contains(&entry.max) {
+        return Err(format!(
+            "has scales that are not positive, or a maximum outside 1 to {MAX_GRID}"
+        ));
+    }
+    let max = entry.max;
+    Ok(Grid { scale, max })
+}
+
+fn apply_value(graph: &mut Graph, name: &str, json: &str) -> Result<(), String> {
+    let entry: QuantizationEntry = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    let value: Option<&mut Value> = graph.values.iter_mut().find(|v| v.name == name);
+    let value = value.ok_or("describes a value that is not there")?;
+    let scale = match floats_from_hex(&entry.scale).as_deref() {
+        Some(&[scale]) if scale.is_finite() && scale > 0.0 => scale,
+        _ => return Err("has a scale that is not positive".to_owned()),
+    };
+    if !(-128..=127).contains(&entry.zero_point) {
+        return Err(format!(
+            "has a zero point of {}, outside int8",
+            entry.zero_point
+        ));
+    }
+    value.quantization = Some(Quantization {
+        scale,
+        zero_point: entry.zero_point,
+    });
+    Ok(())
+}
+
+/// Bits of an index into a codebook of this length.
+fn index_bits(codebook: usize) -> u32 {
+    (codebook.saturating_sub(1)).max(1).ilog2() + 1
+}
+
+/// Little-endian bytes of `bits`-bit integers.
+fn pack(values: impl Iterator<Item = u32>, bits: u32) -> String {
+    let mut bytes = Vec::new();
+    let (mut buffer, mut filled) = (0_u64, 0);
+    for value in values {
+        buffer |= u64::from(value) << filled;
+        filled += bits;
+        while filled >= 8 {
+            bytes.push(buffer as u8);
+            buffer >>= 8;
+            filled -= 8;
+        }
+    }
+    if filled > 0 {
+        bytes.push(buffer as u8);
+    }
+    to_hex(&bytes)
+}
+
+/// Undoes [`pack`]; `None` when there are not just `count` integers.
+fn unpack(hex: &str, bits: u32, count: usize) -> Option<Vec<u32>> {
+    let bytes = from_hex(hex)?;
+    if bytes.len() != count.checked_mul(bits as usize)?.div_ceil(8) {
+        return None;
+    }
+    let mask = (1_u64 << bits) - 1;
+    let (mut buffer, mut filled) = (0_u64, 0);
+    let mut bytes = bytes.into_iter();
+    let mut values = Vec::with_capacity(count);
+    for _ in 0..count {
+        while filled < bits {
+            buffer |= u64::from(bytes.next()?) << filled;
+            filled += 8;
+        }
+        values.push((buffer & mask) as u32);
+        buffer >>= bits;
+        filled -= bits;
+    }
+    (buffer == 0).then_some(values)
+}
+
+fn floats_to_hex(values: &[f32]) -> String {
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    to_hex(&bytes)
+}
+
+/// `None` when damaged or not finite.
+fn floats_from_hex(hex: &str) -> Option<Vec<f32>> {
+    let bytes = from_hex(hex)?;
+    let (floats, rest) = bytes.as_chunks::<4>();
+    let floats: Vec<f32> = floats.iter().map(|&b| f32::from_le_bytes(b)).collect();
+    (rest.is_empty() && floats.iter().all(|v| v.is_finite())).then_some(floats)
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    let digits = bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]);
+    digits.collect()
+}
+
+fn from_hex(hex: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+    let digit = |d: u8| char::from(d).to_digit(16).map(|d| d as u8);
+    let byte = |&[high, low]: &[u8; 2]| Some(digit(high)? << 4 | digit(low)?);
+    rest.is_empty().then(|| pairs.iter().map(byte).collect())?
+}

@@ -1,0 +1,66 @@
+//! Shared by the tests: tract as an oracle, comparison, and where real models are.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use tract_onnx::prelude::*;
+
+/// What tract computes for one example of this shape (without the batch axis).
+pub(crate) fn tract(bytes: &[u8], shape: &[usize], input: &[f32]) -> TractResult<Vec<f32>> {
+    let batched: Vec<usize> = [1].into_iter().chain(shape.iter().copied()).collect();
+    let mut model = tract_onnx::onnx().model_for_read(&mut &bytes[..])?;
+    model.set_input_fact(0, f32::fact(&batched).into())?;
+    let outputs = model
+        .into_typed()?
+        .into_runnable()?
+        .run(tvec!(Tensor::from_shape(&batched, input)?.into()))?;
+    Ok(outputs[0]
+        .to_plain_array_view::<f32>()?
+        .iter()
+        .copied()
+        .collect())
+}
+
+/// Panics when two outputs differ by more than `tolerance` of the largest magnitude expected.
+pub(crate) fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(actual.len(), expected.len(), "{what}: lengths differ");
+    let largest = expected.iter().fold(0_f32, |m, v| m.max(v.abs())).max(1e-6);
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        let close = (a - e).abs() <= tolerance * largest;
+        assert!(close, "{what}: output {i} is {a}, not {e}");
+    }
+}
+
+/// Numbers in −1…1 without a pattern.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// The folder of real models; says what is skipped where it is missing, and fails under CI.
+pub(crate) fn models(skipped: &str) -> Option<PathBuf> {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    let data = std::env::var_os("PITH_DATA").map_or_else(default, PathBuf::from);
+    let models = data.join("models");
+    if models.is_dir() {
+        return Some(models);
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "no models in {}",
+        models.display()
+    );
+    println!("skipped without {}: {skipped}", models.display());
+    None
+}
+
+/// A float32 array of a NumPy file.
+pub(crate) fn npy(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    npyz::NpyFile::new(&bytes[..]).unwrap().into_vec().unwrap()
+}

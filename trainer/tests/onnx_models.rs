@@ -1,0 +1,87 @@
+//! Real ONNX models, held to the outputs stored beside them and to tract.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{assert_close, models, npy, tract};
+use std::path::Path;
+use trainer::graph::reference;
+use trainer::onnx::{WriteOptions, read, read_bytes, write_bytes};
+
+const TOLERANCE: f32 = 1e-4;
+
+/// Imports a model, and compares graph, stored output and the written file.
+fn check(folder: &Path, model: &str, data: &str) -> trainer::graph::Graph {
+    let graph = read(&folder.join(format!("{model}.onnx"))).unwrap_or_else(|e| panic!("{e}"));
+    let input = npy(&folder.join(format!("{data}.in.npy")));
+    let expected = npy(&folder.join(format!("{data}.out.npy")));
+    assert_close(&reference::run(&graph, &input), &expected, TOLERANCE, model);
+
+    let bytes = write_bytes(&graph, WriteOptions::default()).unwrap();
+    let shape = &graph.value(graph.input).shape;
+    let again = tract(&bytes, shape, &input).unwrap_or_else(|e| panic!("{model}: {e:?}"));
+    assert_close(&again, &expected, TOLERANCE, model);
+    let name = format!("{}.onnx", graph.name);
+    // Not `assert_eq`, which would print every weight.
+    let same = read_bytes(&name, &bytes).unwrap() == graph;
+    assert!(same, "{model}: the written file is another graph");
+    graph
+}
+
+#[test]
+fn lenets_of_mnist() {
+    let Some(models) = models("MNIST models") else {
+        return;
+    };
+    let folder = models.join("mnist");
+    // Parameter counts of Han et al. 2016 (267 K and 431 K).
+    let lenet300 = check(&folder, "lenet300_mnist", "lenet300_mnist");
+    assert_eq!(lenet300.parameter_count(), 266_610);
+    let lenet5 = check(&folder, "lenet5_mnist", "lenet5_mnist");
+    assert_eq!(lenet5.parameter_count(), 431_080);
+    assert_eq!(lenet5.macs(), 288_000 + 1_600_000 + 400_000 + 5_000);
+}
+
+#[test]
+fn every_pytorch_exporter() {
+    let Some(models) = models("models exported by PyTorch") else {
+        return;
+    };
+    let folder = models.join("pytorch");
+    for exporter in ["ts", "dynamo", "ts_dynbatch"] {
+        for model in ["mlp_784_300_100_10", "lenet5_caffe", "rescnn_bn"] {
+            if folder.join(format!("{model}.{exporter}.onnx")).exists() {
+                check(&folder, &format!("{model}.{exporter}"), model);
+            }
+        }
+    }
+}
+
+#[test]
+fn models_of_mlperf_tiny() {
+    let Some(models) = models("models of MLPerf Tiny") else {
+        return;
+    };
+    let folder = models.join("mlperf-tiny");
+    for model in ["ad01", "resnet8", "kws_dscnn_tfl"] {
+        check(&folder, model, model);
+    }
+}
+
+#[test]
+fn unsupported_operators_are_all_named() {
+    let Some(models) = models("refused models") else {
+        return;
+    };
+    for (file, expected) in [
+        ("pytorch/dscnn_hswish_relu6.dynamo.onnx", "HardSwish"),
+        ("pytorch/lstm_mfcc13_h64.ts.onnx", "LSTM"),
+        ("pytorch/gru_mfcc13_h64.ts.onnx", "GRU"),
+        ("pytorch/conv1d_ecg.ts.onnx", "Conv"),
+        ("mnist/lenet5_mnist.qdq.onnx", "QuantizeLinear"),
+    ] {
+        let error = read(&models.join(file)).unwrap_err().to_string();
+        assert!(error.contains(&format!("({expected}):")), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
