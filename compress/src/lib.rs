@@ -1,6 +1,7 @@
 //! From a float Graph to a Pith image: passes, calibration, memory plan, encoders, byte ledger.
 
 pub mod calibrate;
+pub mod cli;
 pub mod encode;
 pub mod host;
 pub mod inspect;

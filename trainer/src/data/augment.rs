@@ -1,4 +1,5 @@
 use rand::{Rng, RngExt};
+use std::str::FromStr;
 
 /// Random affine distortion of an image around its centre, bilinear, zeros outside. Each amount is
 /// the bound of a uniform draw on both sides of none; all zero leaves images alone.
@@ -21,32 +22,21 @@ impl Augment {
         *self == Self::default()
     }
 
+    /// The distortion that usually helps with handwritten digits.
+    pub const DEFAULT: Self = Self {
+        shift: 2.0,
+        rotate: 10.0,
+        scale: 0.1,
+        shear: 0.1,
+    };
+
     /// Writes a distorted `image` of shape `[channels, height, width]` to `out`, of equal length.
-    pub fn apply(
-        &self,
-        image: &[f32],
-        [channels, height, width]: [usize; 3],
-        rng: &mut impl Rng,
-        out: &mut [f32],
-    ) {
-        let [a, b, c, d, dy, dx] = self.draw(rng);
-        let (cy, cx) = ((height as f32 - 1.0) / 2.0, (width as f32 - 1.0) / 2.0);
-        let plane = height * width;
-        for y in 0..height {
-            for x in 0..width {
-                let (v, u) = (y as f32 - cy - dy, x as f32 - cx - dx);
-                let (sy, sx) = (a * v + b * u + cy, c * v + d * u + cx);
-                for channel in 0..channels {
-                    let source = &image[channel * plane..(channel + 1) * plane];
-                    out[channel * plane + y * width + x] =
-                        bilinear(source, [height, width], sy, sx);
-                }
-            }
-        }
+    pub fn apply(&self, image: &[f32], shape: [usize; 3], rng: &mut impl Rng, out: &mut [f32]) {
+        self.draw(rng).apply(image, shape, out);
     }
 
-    /// The inverse map `[a b; c d]` (rotation, shear, scale) and the shift.
-    fn draw(&self, rng: &mut impl Rng) -> [f32; 6] {
+    /// The inverse of scaling after shearing after rotation, around the centre, then a shift.
+    fn draw(&self, rng: &mut impl Rng) -> Inverse {
         let mut uniform = |bound: f32| {
             if bound > 0.0 {
                 rng.random_range(-bound..=bound)
@@ -60,14 +50,41 @@ impl Augment {
             1.0 / (1.0 + uniform(self.scale)),
             1.0 / (1.0 + uniform(self.scale)),
         );
-        [
-            fy * cos,
-            -fy * sin,
-            fx * (sin + shear * cos),
-            fx * (cos - shear * sin),
-            uniform(self.shift),
-            uniform(self.shift),
-        ]
+        Inverse {
+            matrix: [
+                fy * cos,
+                -fy * sin,
+                fx * (sin + shear * cos),
+                fx * (cos - shear * sin),
+            ],
+            shift: [uniform(self.shift), uniform(self.shift)],
+        }
+    }
+}
+
+/// Where each output pixel comes from: `matrix · (place − centre − shift) + centre`, rows first.
+struct Inverse {
+    matrix: [f32; 4],
+    shift: [f32; 2],
+}
+
+impl Inverse {
+    fn apply(&self, image: &[f32], [channels, height, width]: [usize; 3], out: &mut [f32]) {
+        let [a, b, c, d] = self.matrix;
+        let (cy, cx) = ((height as f32 - 1.0) / 2.0, (width as f32 - 1.0) / 2.0);
+        let plane = height * width;
+        for y in 0..height {
+            let v = y as f32 - cy - self.shift[0];
+            for x in 0..width {
+                let u = x as f32 - cx - self.shift[1];
+                let (sy, sx) = (a * v + b * u + cy, c * v + d * u + cx);
+                for channel in 0..channels {
+                    let source = &image[channel * plane..(channel + 1) * plane];
+                    out[channel * plane + y * width + x] =
+                        bilinear(source, [height, width], sy, sx);
+                }
+            }
+        }
     }
 }
 
@@ -85,4 +102,112 @@ fn bilinear(plane: &[f32], [height, width]: [usize; 2], y: f32, x: f32) -> f32 {
     };
     (at(y0, x0) * (1.0 - wx) + at(y0, x0 + 1) * wx) * (1.0 - wy)
         + (at(y0 + 1, x0) * (1.0 - wx) + at(y0 + 1, x0 + 1) * wx) * wy
+}
+
+impl FromStr for Augment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => return Ok(Self::default()),
+            "default" => return Ok(Self::DEFAULT),
+            _ => {}
+        }
+        let mut augment = Self::default();
+        for part in text.split(',') {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let field = match name {
+                "shift" => &mut augment.shift,
+                "rotate" => &mut augment.rotate,
+                "scale" => &mut augment.scale,
+                "shear" => &mut augment.shear,
+                _ => return Err(EXPECTED.into()),
+            };
+            let number = value
+                .parse()
+                .ok()
+                .filter(|v: &f32| v.is_finite() && *v >= 0.0);
+            *field = number.ok_or(EXPECTED)?;
+        }
+        if augment.scale < 1.0 {
+            Ok(augment)
+        } else {
+            Err("scale must be below 1".into())
+        }
+    }
+}
+
+const EXPECTED: &str =
+    "expected default, none, or amounts such as shift=2,rotate=10,scale=0.1,shear=0.1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn distort(matrix: [f32; 4], shift: [f32; 2]) -> Vec<f32> {
+        let image = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+        let mut out = vec![0.0; 9];
+        Inverse { matrix, shift }.apply(&image, [1, 3, 3], &mut out);
+        out
+    }
+
+    #[test]
+    fn identity_shift_and_quarter_turn_are_exact() {
+        let identity = [1.0, 0.0, 0.0, 1.0];
+        assert_eq!(
+            distort(identity, [0.0, 0.0]),
+            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+        );
+        assert_eq!(
+            distort(identity, [1.0, 0.0]),
+            [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        );
+        assert_eq!(
+            distort(identity, [0.0, -1.0]),
+            [2.0, 3.0, 0.0, 5.0, 6.0, 0.0, 8.0, 9.0, 0.0]
+        );
+        assert_eq!(
+            distort([0.0, 1.0, -1.0, 0.0], [0.0, 0.0]),
+            [3.0, 6.0, 9.0, 2.0, 5.0, 8.0, 1.0, 4.0, 7.0]
+        );
+    }
+
+    #[test]
+    fn the_drawn_matrix_inverts_scaling_after_shearing_after_rotation() {
+        use rand::SeedableRng;
+        let augment = Augment {
+            rotate: 0.0,
+            shear: 0.0,
+            shift: 0.0,
+            scale: 0.5,
+        };
+        let inverse = augment.draw(&mut rand_chacha::ChaCha8Rng::seed_from_u64(1));
+        assert!(inverse.matrix[1] == 0.0 && inverse.matrix[2] == 0.0);
+        assert!(
+            (1.0 / 1.5..=2.0).contains(&inverse.matrix[0]),
+            "{:?}",
+            inverse.matrix
+        );
+        let augment = Augment {
+            rotate: 30.0,
+            ..Augment::default()
+        };
+        let [a, b, c, d] = augment
+            .draw(&mut rand_chacha::ChaCha8Rng::seed_from_u64(2))
+            .matrix;
+        assert!((a * d - b * c - 1.0).abs() < 1e-6 && (a - d).abs() < 1e-6 && (b + c).abs() < 1e-6);
+    }
+
+    #[test]
+    fn amounts_are_read_and_mistakes_named() {
+        assert_eq!("default".parse::<Augment>(), Ok(Augment::DEFAULT));
+        assert_eq!(
+            "shift=2,rotate=10,scale=0.1,shear=0.1".parse::<Augment>(),
+            Ok(Augment::DEFAULT)
+        );
+        assert_eq!("none".parse::<Augment>(), Ok(Augment::default()));
+        for bad in ["shft=2", "shift", "shift=-1", "shift=NaN", "scale=1.5"] {
+            assert!(bad.parse::<Augment>().is_err(), "{bad}");
+        }
+    }
 }

@@ -1,7 +1,15 @@
 //! Data sets: where examples come from and what is done to them on the way to training.
 
+mod arrays;
 mod augment;
 mod dataset;
+mod error;
+mod glyphs;
+mod idx;
+mod spec;
+mod table;
 
 pub use augment::Augment;
 pub use dataset::{Dataset, Splits};
+pub use error::DataError;
+pub use spec::DataSpec;

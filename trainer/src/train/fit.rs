@@ -51,7 +51,7 @@ pub struct EpochStats {
 }
 
 /// What became of a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// One entry per epoch.
     pub history: Vec<EpochStats>,

@@ -1,0 +1,5 @@
+//! See [`compress::cli`].
+
+fn main() -> std::process::ExitCode {
+    compress::cli::main()
+}

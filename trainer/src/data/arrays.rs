@@ -1,0 +1,170 @@
+//! NumPy arrays.
+
+use super::spec::labelled;
+use super::{DataError, Dataset, Splits};
+use npyz::{DType, NpyFile, TypeChar};
+use std::io::Read;
+use std::path::Path;
+
+/// Most classes of a labelled array.
+const MAX_LABEL: u32 = 9999;
+
+/// Most elements of one array: 4 GB of floats.
+const MAX_ELEMENTS: u64 = 1 << 30;
+
+/// An array as it is needed: its shape and its elements as floats.
+struct Array {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+    /// Whether the elements are integers: images that are still to be scaled.
+    integers: bool,
+}
+
+/// Inputs and labels in two files.
+pub(super) fn npy(x: &Path, y: &Path, unit: f32) -> Result<Dataset, DataError> {
+    let open = |path: &Path| std::fs::File::open(path).map_err(|e| DataError::file(path, e));
+    let (inputs, labels) = (
+        read(x, std::io::BufReader::new(open(x)?))?,
+        read(y, std::io::BufReader::new(open(y)?))?,
+    );
+    dataset(y, inputs, labels, unit)
+}
+
+/// Arrays `x_train, y_train, x_test, y_test`, or `x, y` of which `split` takes a part for testing.
+pub(super) fn npz(
+    path: &Path,
+    unit: f32,
+    split: impl FnOnce(Dataset) -> Splits,
+) -> Result<Splits, DataError> {
+    let mut archive = npyz::npz::NpzArchive::open(path).map_err(|e| DataError::file(path, e))?;
+    let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    let mut get = |name: &str| match archive.by_name(name) {
+        Ok(Some(file)) => read_array(path, file),
+        Ok(None) => {
+            let has = names.join(", ");
+            Err(DataError::file(
+                path,
+                format!(
+                    "there is no array '{name}' (it has {has}); expected x and y, or x_train, y_train, x_test, y_test"
+                ),
+            ))
+        }
+        Err(e) => Err(DataError::file(path, e)),
+    };
+    if !names.iter().any(|n| n == "x_train") {
+        return dataset(path, get("x")?, get("y")?, unit).map(split);
+    }
+    let mut train = dataset(path, get("x_train")?, get("y_train")?, unit)?;
+    let mut test = dataset(path, get("x_test")?, get("y_test")?, unit)?;
+    let classes = train.classes.max(test.classes);
+    (train.classes, test.classes) = (classes, classes);
+    if train.input_shape != test.input_shape {
+        return Err(DataError::file(path, "x_train and x_test differ in shape"));
+    }
+    Ok(Splits { train, test })
+}
+
+fn dataset(path: &Path, x: Array, y: Array, unit: f32) -> Result<Dataset, DataError> {
+    let input_shape = match *x.shape.as_slice() {
+        [_, features] => vec![features],
+        [_, height, width] => vec![1, height, width],
+        [_, channels, height, width] => vec![channels, height, width],
+        _ => {
+            return Err(DataError::file(
+                path,
+                format!(
+                    "inputs have shape {:?}; expected [N, features], [N, height, width] or [N, channels, height, width]",
+                    x.shape
+                ),
+            ));
+        }
+    };
+    if y.shape.iter().skip(1).any(|&s| s != 1) {
+        return Err(DataError::file(
+            path,
+            format!("labels have shape {:?}; expected [N]", y.shape),
+        ));
+    }
+    if let Some(bad) = y.values.iter().position(|v| v.fract() != 0.0) {
+        return Err(DataError::file(
+            path,
+            format!(
+                "label {} of example {bad} is not a whole number",
+                y.values[bad]
+            ),
+        ));
+    }
+    let divisor = if x.integers { unit } else { 1.0 };
+    let inputs = x.values.into_iter().map(|v| v / divisor).collect();
+    labelled(
+        path,
+        input_shape,
+        inputs,
+        y.values.into_iter().map(|v| v as i64).collect(),
+        MAX_LABEL,
+    )
+}
+
+fn read(path: &Path, reader: impl Read) -> Result<Array, DataError> {
+    let file = NpyFile::new(reader).map_err(|e| DataError::file(path, e))?;
+    read_array(path, file)
+}
+
+fn read_array<R: Read>(path: &Path, file: NpyFile<R>) -> Result<Array, DataError> {
+    let shape = file.shape().to_vec();
+    let total = shape
+        .iter()
+        .try_fold(1u64, |n, &s| n.checked_mul(s))
+        .filter(|&n| n <= MAX_ELEMENTS);
+    if total.is_none() {
+        return Err(DataError::file(
+            path,
+            format!("claims an impossible shape {shape:?}"),
+        ));
+    }
+    if file.order() != npyz::Order::C {
+        return Err(DataError::file(
+            path,
+            "the array is in Fortran order; save it in C order",
+        ));
+    }
+    let DType::Plain(kind) = file.dtype() else {
+        return Err(DataError::file(
+            path,
+            "the array is a structured one; expected numbers",
+        ));
+    };
+    let integers = matches!(kind.type_char(), TypeChar::Int | TypeChar::Uint);
+    let values = match (kind.type_char(), kind.size_field()) {
+        (TypeChar::Float, 4) => collect::<f32, R>(path, file, |v| v),
+        (TypeChar::Float, 8) => collect::<f64, R>(path, file, |v| v as f32),
+        (TypeChar::Uint, 1) => collect::<u8, R>(path, file, |v| v as f32),
+        (TypeChar::Int, 1) => collect::<i8, R>(path, file, |v| v as f32),
+        (TypeChar::Int, 4) => collect::<i32, R>(path, file, |v| v as f32),
+        (TypeChar::Int, 8) => collect::<i64, R>(path, file, |v| v as f32),
+        _ => Err(DataError::file(
+            path,
+            format!("elements of type {kind} are not read; save as float32, uint8 or int64"),
+        )),
+    }?;
+    Ok(Array {
+        shape: shape.into_iter().map(|s| s as usize).collect(),
+        values,
+        integers,
+    })
+}
+
+fn collect<T: npyz::Deserialize, R: Read>(
+    path: &Path,
+    file: NpyFile<R>,
+    float: impl Fn(T) -> f32,
+) -> Result<Vec<f32>, DataError> {
+    let data = file.data::<T>().map_err(|e| DataError::file(path, e))?;
+    let mut values = Vec::new();
+    for value in data {
+        values.push(float(value.map_err(|e| {
+            DataError::file(path, format!("truncated or damaged: {e}"))
+        })?));
+    }
+    Ok(values)
+}

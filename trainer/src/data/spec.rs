@@ -1,0 +1,213 @@
+use super::{DataError, Dataset, Splits, arrays, glyphs, idx, table};
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where data comes from, as given to `--data`.
+///
+/// Kinds without a test split of their own (`idx`, `csv`, `npy`, `npz` with x and y) keep the last
+/// sixth of a seeded shuffle as their test split, always the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataSpec {
+    kind: Kind,
+    /// Images as 0…255 rather than 0…1.
+    raw_scale: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Glyphs(usize),
+    Mnist(PathBuf),
+    Idx(PathBuf, PathBuf),
+    Csv(PathBuf, Option<String>),
+    Npz(PathBuf),
+    Npy(PathBuf, PathBuf),
+}
+
+/// Training glyphs unless told otherwise.
+const DEFAULT_GLYPHS: usize = 10_000;
+
+/// Most glyphs: a third of a gigabyte a hundred thousand.
+const MAX_GLYPHS: usize = 1_000_000;
+
+/// Of the shuffle that takes a test split from data without one.
+const SPLIT_SEED: u64 = 0x7e57;
+
+impl FromStr for DataSpec {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        let (body, raw_scale) = match text.strip_suffix(",scale=255") {
+            Some(body) => (body, true),
+            None => (text.strip_suffix(",scale=1").unwrap_or(text), false),
+        };
+        let wrong = |reason: &str| DataError::Spec {
+            spec: text.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (name, rest) = body.split_once(':').unwrap_or((body, ""));
+        let file = |expected: &str| {
+            if rest.is_empty() {
+                Err(wrong(&format!("expected {expected}")))
+            } else {
+                Ok(PathBuf::from(rest))
+            }
+        };
+        let two = |expected: &str| {
+            let parts = rest
+                .split_once(',')
+                .filter(|(a, b)| !a.is_empty() && !b.is_empty());
+            parts
+                .map(|(a, b)| (a.into(), b.into()))
+                .ok_or_else(|| wrong(&format!("expected {expected}")))
+        };
+        let kind = match name {
+            "glyphs" if rest.is_empty() => Kind::Glyphs(DEFAULT_GLYPHS),
+            "glyphs" => {
+                let count = rest.parse().ok().filter(|n| (10..=MAX_GLYPHS).contains(n));
+                Kind::Glyphs(
+                    count.ok_or_else(|| wrong("expected glyphs:N with N from 10 to 1000000"))?,
+                )
+            }
+            "mnist" => Kind::Mnist(file("mnist:DIR")?),
+            "idx" => two("idx:IMAGES,LABELS").map(|(x, y)| Kind::Idx(x, y))?,
+            "npy" => two("npy:X.npy,Y.npy").map(|(x, y)| Kind::Npy(x, y))?,
+            "npz" => Kind::Npz(file("npz:FILE")?),
+            "csv" => match rest.split_once(",label=") {
+                Some((path, label)) => Kind::Csv(path.into(), Some(label.to_owned())),
+                None => Kind::Csv(file("csv:FILE or csv:FILE,label=NAME")?, None),
+            },
+            "cifar10" | "images" | "wav" => {
+                return Err(DataError::NotYet {
+                    kind: name.to_owned(),
+                });
+            }
+            _ => {
+                return Err(DataError::Unknown {
+                    spec: text.to_owned(),
+                });
+            }
+        };
+        Ok(Self { kind, raw_scale })
+    }
+}
+
+impl Display for DataSpec {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Glyphs(count) => write!(f, "glyphs:{count}"),
+            Kind::Mnist(dir) => write!(f, "mnist:{}", dir.display()),
+            Kind::Idx(x, y) => write!(f, "idx:{},{}", x.display(), y.display()),
+            Kind::Csv(path, None) => write!(f, "csv:{}", path.display()),
+            Kind::Csv(path, Some(label)) => write!(f, "csv:{},label={label}", path.display()),
+            Kind::Npz(path) => write!(f, "npz:{}", path.display()),
+            Kind::Npy(x, y) => write!(f, "npy:{},{}", x.display(), y.display()),
+        }?;
+        if self.raw_scale {
+            write!(f, ",scale=255")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl DataSpec {
+    /// Reads the data.
+    ///
+    /// # Errors
+    /// When a file is missing, truncated or mislabelled.
+    pub fn load(&self) -> Result<Splits, DataError> {
+        let unit = if self.raw_scale { 1.0 } else { 255.0 };
+        match &self.kind {
+            Kind::Glyphs(count) => Ok(glyphs::generate(*count, unit)),
+            Kind::Mnist(dir) => idx::mnist(dir, unit),
+            Kind::Idx(x, y) => idx::pair(x, y, unit).map(split_off_test),
+            Kind::Csv(path, label) => table::csv(path, label.as_deref()).map(split_off_test),
+            Kind::Npz(path) => arrays::npz(path, unit, split_off_test),
+            Kind::Npy(x, y) => arrays::npy(x, y, unit).map(split_off_test),
+        }
+    }
+}
+
+fn split_off_test(all: Dataset) -> Splits {
+    let (train, test) = all.hold_out(all.len().div_ceil(6), SPLIT_SEED);
+    Splits { train, test }
+}
+
+/// Builds a data set whose labels were read as numbers, checking each.
+pub(super) fn labelled(
+    path: &Path,
+    input_shape: Vec<usize>,
+    inputs: Vec<f32>,
+    labels: Vec<i64>,
+    most: u32,
+) -> Result<Dataset, DataError> {
+    let elements: usize = input_shape.iter().product();
+    if labels.is_empty() {
+        return Err(DataError::file(path, "there are no examples"));
+    }
+    if elements == 0 || inputs.len() != labels.len() * elements {
+        let examples = inputs.len().checked_div(elements).unwrap_or(0);
+        return Err(DataError::file(
+            path,
+            format!("there are {} labels for {examples} inputs", labels.len()),
+        ));
+    }
+    if let Some(bad) = inputs.iter().position(|x| !x.is_finite()) {
+        return Err(DataError::file(
+            path,
+            format!(
+                "example {} holds a value that is not finite",
+                bad / elements
+            ),
+        ));
+    }
+    let wrong = labels.iter().position(|&l| l < 0 || l > most as i64);
+    if let Some(i) = wrong {
+        return Err(DataError::file(
+            path,
+            format!("label {} of example {i} is not in 0…{most}", labels[i]),
+        ));
+    }
+    let labels: Vec<u32> = labels.into_iter().map(|l| l as u32).collect();
+    let classes = labels.iter().max().map_or(0, |&m| m as usize + 1);
+    Ok(Dataset {
+        input_shape,
+        inputs,
+        labels,
+        classes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specifications_read_as_they_are_written() {
+        for text in [
+            "glyphs:500",
+            "mnist:some/dir",
+            "idx:a,b",
+            "csv:t.csv,label=kind",
+            "npz:f.npz,scale=255",
+            "npy:x.npy,y.npy",
+        ] {
+            assert_eq!(text.parse::<DataSpec>().expect(text).to_string(), text);
+        }
+        assert_eq!(
+            "glyphs".parse::<DataSpec>().expect("default").to_string(),
+            "glyphs:10000"
+        );
+    }
+
+    #[test]
+    fn mistakes_say_what_is_expected() {
+        let error = |text: &str| text.parse::<DataSpec>().expect_err(text).to_string();
+        assert!(error("minst:dir").contains("mnist:DIR"));
+        assert!(error("idx:only-one").contains("idx:IMAGES,LABELS"));
+        assert!(error("glyphs:few").contains("glyphs:N"));
+        assert!(error("cifar10:dir").contains("not supported yet"));
+        assert!(error("mnist:").contains("expected mnist:DIR"));
+    }
+}

@@ -1,0 +1,5 @@
+//! See [`trainer::cli`].
+
+fn main() -> std::process::ExitCode {
+    trainer::cli::main()
+}
