@@ -1,6 +1,8 @@
 //! Shared by the tests: tract as an oracle, comparison, and where real models are.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod build;
+
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::*;
 
