@@ -1,1 +1,3 @@
-//! examples
+//! What the example programs share: recipes.
+
+pub mod recipe;

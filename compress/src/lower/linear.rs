@@ -4,7 +4,7 @@ use no_std_core::numerics::{MAX_BIAS, Multiplier, Output};
 use trainer::graph::{Graph, Node, Op, Parameter};
 
 /// Largest error that storing a bias with fewer bits may add to an activation, in integer steps.
-const BIAS_TOLERANCE: f64 = 1.0 / 32.0;
+const BIAS_TOLERANCE: f64 = 1.0 / 8.0;
 
 /// Most bits of a stored bias (what `BitReader::read_signed` yields at once).
 const MAX_BIAS_BITS: u32 = 25;

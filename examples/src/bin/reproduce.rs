@@ -1,0 +1,76 @@
+//! Cooks a recipe: trains and compresses a network from nothing and writes what it measured.
+
+use clap::Parser;
+use examples::recipe::{Failure, RECIPES, Recipe};
+use std::path::PathBuf;
+use trainer::train::interrupt;
+
+/// Trains and compresses a network from nothing, by a recipe.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  reproduce --list
+  reproduce lenet-300-100 --data ../data -o out        (../data holds mnist/)
+  reproduce lenet-5 --data ../data -o out --seed 2
+  reproduce lenet-5 --data ../data -o out --resume     (after an interruption)")]
+struct Args {
+    /// Name of a recipe.
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
+    /// Lists the recipes.
+    #[arg(long)]
+    list: bool,
+    /// Folder that holds a folder for each kind of data.
+    #[arg(long, value_name = "DIR", required_unless_present = "list")]
+    data: Option<PathBuf>,
+    /// Where model.onnx, model.pith and report.json go; made if it is not there.
+    #[arg(short, long, value_name = "DIR", required_unless_present = "list")]
+    output: Option<PathBuf>,
+    /// Of every random choice; the recipe's own unless given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Goes on where an interrupted run stopped.
+    #[arg(long)]
+    resume: bool,
+}
+
+fn main() -> std::process::ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
+    if args.list {
+        RECIPES.iter().for_each(|(name, _)| println!("{name}"));
+        return Ok(());
+    }
+    let (Some(name), Some(data), Some(output)) = (&args.name, &args.data, &args.output) else {
+        return Err("name a recipe, --data and -o; --help shows examples".into());
+    };
+    let mut recipe = Recipe::find(name)?;
+    if let Some(seed) = args.seed {
+        recipe = recipe.with_seed(seed);
+    }
+    std::fs::create_dir_all(output)
+        .map_err(|e| format!("cannot make {}: {e}", output.display()))?;
+    let splits = recipe.load(data)?;
+    interrupt::listen();
+    let dish = recipe.cook(&splits, output, args.resume)?;
+    dish.write(output)?;
+    for stage in &dish.report.stages {
+        let held_out = stage.value.map_or_else(String::new, |v| {
+            format!("{v:.2} % error on held-out examples")
+        });
+        println!(
+            "{:<9} {:>6.0} s  {:>8} bytes  {held_out}",
+            stage.name, stage.seconds, stage.bytes
+        );
+    }
+    println!("{}\nwrote {}", dish.report.summary(), output.display());
+    Ok(())
+}

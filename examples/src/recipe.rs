@@ -1,0 +1,196 @@
+//! A recipe trains and compresses a network from nothing: architecture, data, training, passes,
+//! seeds, in one TOML file. Every figure the documentation claims has one.
+
+use compress::cli::measure;
+use compress::pipeline::{Checkpoints, Compressed, Examples, Stage, compress, write_file};
+use compress::report::Report;
+use compress::settings::Settings;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::Instant;
+use trainer::arch::Architecture;
+use trainer::data::{DataSpec, Splits};
+use trainer::graph::Graph;
+use trainer::onnx::{self, WriteOptions};
+use trainer::train::{DeviceChoice, NoHook, Progress, TrainConfig, error_percent, fit};
+
+/// Any error, in one line.
+pub type Failure = Box<dyn std::error::Error>;
+
+/// What a file in `recipes/` says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// A built-in architecture or a TOML file.
+    pub architecture: String,
+    /// Kind of data: `mnist` is looked for in the folder `mnist` of the data folder.
+    pub data: String,
+    /// Training of the float network.
+    pub train: TrainConfig,
+    /// Passes.
+    pub compress: Settings,
+}
+
+/// The recipes, by name.
+pub const RECIPES: [(&str, &str); 2] = [
+    (
+        "lenet-300-100",
+        include_str!("../recipes/lenet-300-100.toml"),
+    ),
+    ("lenet-5", include_str!("../recipes/lenet-5.toml")),
+];
+
+/// A finished recipe.
+#[derive(Clone, Debug)]
+pub struct Dish {
+    /// The float network.
+    pub graph: Graph,
+    /// What became of it.
+    pub compressed: Compressed,
+    /// Its figures.
+    pub report: Report,
+}
+
+impl Recipe {
+    /// A recipe by name.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn find(name: &str) -> Result<Self, Failure> {
+        let names = || RECIPES.map(|(name, _)| name).join(", ");
+        let text = RECIPES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| text);
+        let text =
+            text.ok_or_else(|| format!("unknown recipe '{name}'; expected one of {}", names()))?;
+        Ok(toml::from_str(text)?)
+    }
+
+    /// The same with another seed for every random choice.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.train.seed = seed;
+        self.compress
+            .prune
+            .iter_mut()
+            .for_each(|p| p.train.seed = seed);
+        self.compress
+            .quantize
+            .iter_mut()
+            .for_each(|q| q.train.seed = seed);
+        self
+    }
+
+    /// Its data in a folder that holds one folder for each kind.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load(&self, folder: &Path) -> Result<Splits, Failure> {
+        let spec = format!("{}:{}", self.data, folder.join(&self.data).display());
+        Ok(spec.parse::<DataSpec>()?.load()?)
+    }
+
+    /// Trains, compresses and measures. Checkpoints stand in `folder` while it lasts.
+    ///
+    /// # Errors
+    /// When training or a pass fails.
+    pub fn cook(&self, splits: &Splits, folder: &Path, resume: bool) -> Result<Dish, Failure> {
+        let Splits { train, test } = splits;
+        let architecture = Architecture::resolve(&self.architecture)?;
+        let mut graph = architecture.build(&train.input_shape, train.classes, self.train.seed)?;
+        let started = Instant::now();
+        let held_out = self.compress.hold_out;
+        let (seen, held_out) = train.hold_out(
+            held_out,
+            self.compress.prune.as_ref().map_or(0, |p| p.train.seed),
+        );
+        let held_out = Some(&held_out).filter(|h| !h.is_empty());
+        let checkpoint = folder.join("model.train.ckpt");
+        let config = TrainConfig {
+            checkpoint: Some(checkpoint.clone()),
+            resume,
+            ..self.train.clone()
+        };
+        let progress = Progress::new(
+            "train",
+            config.epochs,
+            seen.len().div_ceil(config.batch.max(1)),
+        );
+        fit(&mut graph, &seen, held_out, &config, &mut NoHook, progress)?;
+        let value = held_out
+            .map(|h| error_percent(&graph, h, DeviceChoice::Cpu))
+            .transpose()?;
+        let trained = Stage {
+            name: "train".into(),
+            seconds: started.elapsed().as_secs_f64(),
+            bytes: 4 * graph.parameter_count(),
+            value,
+        };
+        let checkpoints = Checkpoints {
+            stem: Some(folder.join("model.pith")),
+            resume,
+        };
+        let mut compressed = compress(&graph, Examples::Data(train), &self.compress, &checkpoints)?;
+        compressed.stages.insert(0, trained);
+        let mut report = Report::new(
+            &graph.name,
+            self.train.seed,
+            graph.parameter_count(),
+            graph.macs(),
+            &compressed,
+        );
+        measure(&mut report, &graph, &compressed.encoded.bytes, test)?;
+        checkpoints.remove();
+        let _ = std::fs::remove_file(checkpoint);
+        Ok(Dish {
+            graph,
+            compressed,
+            report,
+        })
+    }
+}
+
+impl Dish {
+    /// Writes `model.onnx` (float, before compression), `model.pith` and `report.json`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), Failure> {
+        onnx::write(
+            &self.graph,
+            &folder.join("model.onnx"),
+            WriteOptions::default(),
+        )?;
+        write_file(&folder.join("model.pith"), &self.compressed.encoded.bytes)?;
+        write_file(
+            &folder.join("report.json"),
+            serde_json::to_string_pretty(&self.report)?.as_bytes(),
+        )?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_reads_and_is_within_its_ranges() {
+        for (name, _) in RECIPES {
+            let recipe = Recipe::find(name).expect(name);
+            recipe.compress.check().expect(name);
+            Architecture::resolve(&recipe.architecture).expect(name);
+            assert!(
+                recipe.compress.hold_out > 0,
+                "{name} must make its choices on held-out examples"
+            );
+            assert_eq!(recipe.clone().with_seed(7).train.seed, 7);
+        }
+        assert!(
+            Recipe::find("lenet")
+                .expect_err("unknown")
+                .to_string()
+                .contains("lenet-300-100, lenet-5")
+        );
+    }
+}
