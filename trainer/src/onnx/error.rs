@@ -142,7 +142,7 @@ impl From<ShapeError> for Fault {
     fn from(error: ShapeError) -> Self {
         Fault::new(
             error.reason,
-            "images are [batch, channels, height, width] and vectors [batch, features]; \
+            "images are [batch, channels, height, width] and vectors [batch, features], \
              reshape before this node or export the model so",
         )
     }

@@ -36,8 +36,8 @@ pub(super) struct Importer<'a> {
     names: HashSet<String>,
     node_names: HashSet<String>,
     parameter_names: HashSet<String>,
-    /// The constant each parameter came from.
-    origins: Vec<String>,
+    /// The parameters made from each constant.
+    made_from: HashMap<String, Vec<ParamId>>,
 }
 
 /// A node with its inputs resolved.
@@ -66,7 +66,7 @@ impl<'a> Importer<'a> {
             names: HashSet::new(),
             node_names: HashSet::new(),
             parameter_names: HashSet::new(),
-            origins: Vec::new(),
+            made_from: HashMap::new(),
             graph,
         };
         importer.index(proto);
@@ -102,7 +102,18 @@ impl<'a> Importer<'a> {
         }
     }
 
-    pub(super) fn initializers(&mut self, proto: &'a GraphProto) {
+    /// Imports initializers, nodes and output.
+    pub(super) fn body(&mut self, proto: &'a GraphProto) {
+        self.initializers(proto);
+        for (i, node) in proto.node.iter().enumerate() {
+            self.node(i, node);
+        }
+        if let [output] = proto.output.as_slice() {
+            self.output(&output.name);
+        }
+    }
+
+    fn initializers(&mut self, proto: &'a GraphProto) {
         for tensor in &proto.initializer {
             let place = || Place::Initializer(tensor.name.clone());
             let read = self.readers.contains_key(tensor.name.as_str());
@@ -119,7 +130,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    pub(super) fn node(&mut self, index: usize, proto: &'a NodeProto) {
+    fn node(&mut self, index: usize, proto: &'a NodeProto) {
         let name = self.node_name(index, proto);
         let place = || Place::Node {
             name: name.clone(),
@@ -134,7 +145,7 @@ impl<'a> Importer<'a> {
                 let why = format!("its output {} is used", i + 1);
                 let fault = Fault::new(
                     why,
-                    "only the first output exists here; export for inference",
+                    "only the first output exists here, export for inference",
                 );
                 self.reasons.push(fault.at(place()));
             }
@@ -189,12 +200,12 @@ impl<'a> Importer<'a> {
             ),
             _ => Fault::new(
                 format!("reads '{shown}', which nothing writes"),
-                "the file is damaged; export the model again",
+                "the file is damaged, export the model again",
             ),
         })
     }
 
-    pub(super) fn output(&mut self, name: &str) {
+    fn output(&mut self, name: &str) {
         match self.tensors.get(name) {
             Some(Tensor::Value(id)) => {
                 self.graph.output = *id;
@@ -243,22 +254,26 @@ impl<'a> Importer<'a> {
         values: Vec<f32>,
     ) -> Result<ParamId, Fault> {
         check_finite(origin, &values)?;
-        let known = |&i: &usize| {
-            let p = &self.graph.parameters[i];
-            self.origins[i] == origin && p.shape == shape && p.free() == values
+        let same = |id: &&ParamId| {
+            let p = self.graph.parameter(**id);
+            p.shape == shape && p.free() == values
         };
-        if let Some(i) = (0..self.origins.len()).find(known) {
-            return Ok(ParamId(i));
+        let made = self.made_from.get(origin);
+        if let Some(&id) = made.and_then(|ids| ids.iter().find(same)) {
+            return Ok(id);
         }
         let name = if self.parameter_names.insert(origin.to_owned()) {
             origin.to_owned()
         } else {
             self.fresh_name(origin.to_owned())
         };
-        self.origins.push(origin.to_owned());
-        Ok(self
-            .graph
-            .add_parameter(Parameter::dense(name, shape, values)))
+        let parameter = Parameter::dense(name, shape, values);
+        let id = self.graph.add_parameter(parameter);
+        self.made_from
+            .entry(origin.to_owned())
+            .or_default()
+            .push(id);
+        Ok(id)
     }
 
     /// A dense vector that the file does not have.
@@ -331,7 +346,7 @@ impl NodeView<'_> {
                     i + 1,
                     self.proto.input[i].escape_debug()
                 ),
-                "only weights and shapes stored in the file can be compressed; \
+                "only weights and shapes stored in the file can be compressed, \
                  make it an initializer, or simplify the model so that constants are folded",
             )),
             None => Ok(None),
@@ -342,7 +357,7 @@ impl NodeView<'_> {
 fn missing(i: usize) -> Fault {
     Fault::new(
         format!("input {} is missing", i + 1),
-        "the file is damaged; export the model again",
+        "the file is damaged, export the model again",
     )
 }
 

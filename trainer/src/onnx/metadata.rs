@@ -18,7 +18,8 @@ const VALUE: &str = "pith.value.";
 /// Largest magnitude of a grid: 16 bits.
 const MAX_GRID: i32 = 32767;
 
-const WAY_OUT: &str = "another tool changed the model; remove its metadata that starts with 'pith.' to import the weights alone";
+const WAY_OUT: &str = "another tool changed the model, \
+    remove the metadata that starts with 'pith.' to import the weights alone";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

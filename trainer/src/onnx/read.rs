@@ -3,6 +3,7 @@ use super::import::{Importer, Tensor, check_size};
 use super::metadata;
 use crate::graph::Graph;
 use prost::Message;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -67,18 +68,44 @@ fn import(file: &str, model: &ModelProto) -> Result<Graph, Vec<Reason>> {
     let empty = GraphProto::default();
     let proto = model.graph.as_ref().unwrap_or(&empty);
     let mut reasons = Vec::new();
-    let mut note = |place: Place, fault: Fault| reasons.push(fault.at(place));
-
     let opset = opset(model).unwrap_or_else(|fault| {
-        note(Place::Model, fault);
+        reasons.push(fault.at(Place::Model));
         OLDEST_OPSET
     });
+    check_tables(proto, &mut reasons);
+    let inputs = inputs(proto);
+    let shape = input_shapes(&inputs, &mut reasons);
+
+    // From here on even without an input shape, so that every reason comes out.
+    let first = inputs.first().map_or("", |i| &i.name);
+    let (batch, per_example) = shape.clone().unwrap_or_default();
+    let graph = Graph::new(graph_name(file, model, proto), first, &per_example);
+    let mut importer = Importer::new(proto, graph, opset, batch);
+    importer.reasons = reasons;
+    for (i, input) in inputs.iter().enumerate() {
+        let tensor = match &shape {
+            Some(_) if i == 0 => Tensor::Value(importer.graph.input),
+            _ => Tensor::Unknown,
+        };
+        importer.bind(&input.name, tensor, || Place::Input(input.name.clone()));
+    }
+    importer.body(proto);
+    if importer.reasons.is_empty() {
+        let properties = &model.metadata_props;
+        metadata::apply(&mut importer.graph, properties, &mut importer.reasons);
+    }
+    if importer.reasons.is_empty() {
+        Ok(importer.graph)
+    } else {
+        Err(importer.reasons)
+    }
+}
+
+fn check_tables(proto: &GraphProto, reasons: &mut Vec<Reason>) {
     if !proto.sparse_initializer.is_empty() {
-        let fault = Fault::new(
-            "has sparse initializers",
-            "store the weights as dense tensors",
-        );
-        note(Place::Model, fault);
+        let way_out = "store the weights as dense tensors";
+        let fault = Fault::new("has sparse initializers", way_out);
+        reasons.push(fault.at(Place::Model));
     }
     if proto.output.len() != 1 {
         let why = format!(
@@ -86,71 +113,35 @@ fn import(file: &str, model: &ModelProto) -> Result<Graph, Vec<Reason>> {
             proto.output.len(),
             listed(&proto.output)
         );
-        note(
-            Place::Model,
-            Fault::new(why, "export the model with one output"),
-        );
+        let fault = Fault::new(why, "export the model with one output");
+        reasons.push(fault.at(Place::Model));
     }
-    // Files of the first versions list initializers as inputs too.
-    let is_initializer =
-        |input: &&ValueInfoProto| proto.initializer.iter().any(|t| t.name == input.name);
-    let inputs: Vec<&ValueInfoProto> = proto.input.iter().filter(|i| !is_initializer(i)).collect();
-    if inputs.len() != 1 {
-        let why = format!(
-            "has {} inputs{}",
-            inputs.len(),
-            listed(inputs.iter().copied())
-        );
-        note(
-            Place::Model,
-            Fault::new(why, "export the model with one input"),
-        );
-    }
-    let mut shapes = Vec::new();
-    for input in &inputs {
-        shapes.push(input_shape(input).unwrap_or_else(|fault| {
-            note(Place::Input(input.name.clone()), fault);
-            None
-        }));
-    }
+}
 
-    // Nodes are looked at even then, so that every reason comes out.
-    let name = graph_name(file, model, proto);
-    let first = inputs.first().map_or("", |i| &i.name);
-    let shape = shapes.first().cloned().flatten();
-    let per_example = shape.as_ref().map_or(&[][..], |(_, shape)| shape);
-    let graph = Graph::new(name, first, per_example);
-    let batch = shape.as_ref().and_then(|(batch, _)| *batch);
-    let mut importer = Importer::new(proto, graph, opset, batch);
-    importer.reasons = reasons;
+/// What is fed from outside. Files of the first versions list initializers as inputs too.
+fn inputs(proto: &GraphProto) -> Vec<&ValueInfoProto> {
+    let initializers: HashSet<&str> = proto.initializer.iter().map(|t| t.name.as_str()).collect();
+    let fed = |input: &&ValueInfoProto| !initializers.contains(input.name.as_str());
+    proto.input.iter().filter(fed).collect()
+}
+
+/// Checks every input; returns the shape of the only one.
+fn input_shapes(inputs: &[&ValueInfoProto], reasons: &mut Vec<Reason>) -> Option<InputShape> {
+    if inputs.len() != 1 {
+        let listed = listed(inputs.iter().copied());
+        let why = format!("has {} inputs{listed}", inputs.len());
+        let fault = Fault::new(why, "export the model with one input");
+        reasons.push(fault.at(Place::Model));
+    }
+    let mut first = None;
     for (i, input) in inputs.iter().enumerate() {
-        let known = i == 0 && shape.is_some();
-        let tensor = if known {
-            Tensor::Value(importer.graph.input)
-        } else {
-            Tensor::Unknown
-        };
-        importer.bind(&input.name, tensor, || Place::Input(input.name.clone()));
+        match input_shape(input) {
+            Ok(shape) if i == 0 => first = Some(shape),
+            Ok(_) => {}
+            Err(fault) => reasons.push(fault.at(Place::Input(input.name.clone()))),
+        }
     }
-    importer.initializers(proto);
-    for (i, node) in proto.node.iter().enumerate() {
-        importer.node(i, node);
-    }
-    if let [output] = proto.output.as_slice() {
-        importer.output(&output.name);
-    }
-    if importer.reasons.is_empty() {
-        metadata::apply(
-            &mut importer.graph,
-            &model.metadata_props,
-            &mut importer.reasons,
-        );
-    }
-    if importer.reasons.is_empty() {
-        Ok(importer.graph)
-    } else {
-        Err(importer.reasons)
-    }
+    first
 }
 
 fn listed<'a>(values: impl IntoIterator<Item = &'a ValueInfoProto>) -> String {
@@ -175,7 +166,7 @@ fn opset(model: &ModelProto) -> Result<i64, Fault> {
         )),
         None => Err(Fault::new(
             "names no standard operator set",
-            "the file is damaged; export the model again",
+            "the file is damaged, export the model again",
         )),
     }
 }
@@ -194,7 +185,7 @@ fn graph_name(file: &str, model: &ModelProto, proto: &GraphProto) -> String {
 /// The batch, where fixed, and the shape of one example.
 type InputShape = (Option<usize>, Vec<usize>);
 
-fn input_shape(input: &ValueInfoProto) -> Result<Option<InputShape>, Fault> {
+fn input_shape(input: &ValueInfoProto) -> Result<InputShape, Fault> {
     let kind = input.r#type.as_ref().and_then(|t| t.value.as_ref());
     let Some(type_proto::Value::TensorType(tensor)) = kind else {
         return Err(Fault::new(
@@ -226,9 +217,9 @@ fn input_shape(input: &ValueInfoProto) -> Result<Option<InputShape>, Fault> {
     let shape = shape.ok_or_else(|| {
         Fault::new(
             "has an unknown size after the batch axis",
-            "export the model with fixed sizes; only the batch can be dynamic",
+            "export the model with fixed sizes, only the batch can be dynamic",
         )
     })?;
     check_size(&shape)?;
-    Ok(Some((batch, shape)))
+    Ok((batch, shape))
 }

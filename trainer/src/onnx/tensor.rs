@@ -46,7 +46,7 @@ impl Constant {
         if expected != Some(data.len()) {
             return Err(Fault::new(
                 format!("has shape {shape:?} but {} elements", data.len()),
-                "the file is damaged; export the model again",
+                "the file is damaged, export the model again",
             ));
         }
         Ok(Self {
@@ -88,7 +88,7 @@ fn shape(dims: &[i64]) -> Result<Vec<usize>, Fault> {
         usize::try_from(d).map_err(|_| {
             Fault::new(
                 format!("has a dimension of {d}"),
-                "the file is damaged; export the model again",
+                "the file is damaged, export the model again",
             )
         })
     };
@@ -124,7 +124,7 @@ fn data(proto: &TensorProto) -> Result<Data, Fault> {
             let kind = kind.map_or("an unknown kind", |k| k.as_str_name());
             return Err(Fault::new(
                 format!("holds {kind} elements"),
-                "export the model in float32; Pith does the quantizing",
+                "export the model in float32, Pith does the quantizing",
             ));
         }
     })
@@ -136,7 +136,7 @@ fn unpack<const N: usize, T>(raw: &[u8], element: impl Fn([u8; N]) -> T) -> Resu
     if !rest.is_empty() {
         return Err(Fault::new(
             format!("has {} bytes of data, not a multiple of {N}", raw.len()),
-            "the file is damaged; export the model again",
+            "the file is damaged, export the model again",
         ));
     }
     Ok(elements.iter().map(|&b| element(b)).collect())

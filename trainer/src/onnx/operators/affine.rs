@@ -87,7 +87,7 @@ fn operands<'n>(
     ) {
         return Err(Fault::new(
             "combines two computed values",
-            "only Add does that; the others take a constant",
+            "only Add does that, the others take a constant",
         ));
     }
     let constant_first = matches!(node.tensor(0), Some(Tensor::Constant(_)));

@@ -8,6 +8,9 @@ use half::f16;
 use std::rc::Rc;
 use tract_onnx::pb::tensor_proto::DataType;
 
+/// More than any tensor has.
+const MAX_AXES: usize = 16;
+
 fn tensor(name: &str, shape: Vec<usize>, data: Data) -> Result<Tensor, Fault> {
     let name = name.to_owned();
     Ok(Tensor::Constant(Rc::new(Constant { name, shape, data })))
@@ -149,6 +152,10 @@ pub(super) fn unsqueeze(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fau
         Some(axes) => axes.ints()?,
         None => node.attributes.ints("axes")?.unwrap_or_default(),
     };
+    if axes.len() > MAX_AXES {
+        let why = format!("adds {} axes", axes.len());
+        return Err(Fault::new(why, format!("at most {MAX_AXES} are allowed")));
+    }
     let rank = (c.shape.len() + axes.len()) as i64;
     let mut shape = c.shape.clone();
     let mut places: Vec<i64> = (axes.iter())
@@ -160,7 +167,7 @@ pub(super) fn unsqueeze(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fau
         let place = place.ok_or_else(|| {
             Fault::new(
                 format!("adds axes {axes:?} to {:?}", c.shape),
-                "the file is damaged; export the model again",
+                "the file is damaged, export the model again",
             )
         })?;
         shape.insert(place, 1);

@@ -45,7 +45,7 @@ fn matrix(w: &Constant, transposed: bool) -> Result<([usize; 2], Vec<f32>), Faul
     let &[rows, columns] = w.shape.as_slice() else {
         return Err(Fault::new(
             format!("multiplies by weights of shape {:?}", w.shape),
-            "only matrices are supported; reshape to [batch, features] before it",
+            "only matrices are supported, reshape to [batch, features] before it",
         ));
     };
     if values.is_empty() {

@@ -72,7 +72,7 @@ pub(super) fn find(domain: &str, name: &str) -> Result<&'static Operator, Fault>
 fn way_out(standard: bool, name: &str) -> String {
     match name {
         "QuantizeLinear" | "DequantizeLinear" => {
-            "start from the float model; compressing quantizes it".to_owned()
+            "start from the float model, compressing quantizes it".to_owned()
         }
         _ if !standard => "export with standard operators alone".to_owned(),
         _ => {

@@ -17,7 +17,7 @@ pub(super) fn identity(_: &mut Importer, node: &NodeView) -> Result<Tensor, Faul
     let missing = || {
         Fault::new(
             "has no input",
-            "the file is damaged; export the model again",
+            "the file is damaged, export the model again",
         )
     };
     node.tensor(0).cloned().ok_or_else(missing)
@@ -110,7 +110,7 @@ fn reshape_constant(constant: &Constant, target: &[i64]) -> Result<Tensor, Fault
                 constant.shape,
                 &target[1..]
             ),
-            "the file is damaged; export the model again",
+            "the file is damaged, export the model again",
         )
     })?;
     Ok(Tensor::Constant(Rc::new(Constant {

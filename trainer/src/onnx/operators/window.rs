@@ -11,7 +11,7 @@ pub(super) fn conv(importer: &mut Importer, node: &NodeView) -> Result<Tensor, F
     let &[out_channels, _, kernel_h, kernel_w] = w.shape.as_slice() else {
         return Err(Fault::new(
             format!("has weights of shape {:?}", w.shape),
-            "only 2-D convolutions are supported; give the input a height or width of 1",
+            "only 2-D convolutions are supported, give the input a height or width of 1",
         ));
     };
     let kernel = [kernel_h, kernel_w];
@@ -19,7 +19,7 @@ pub(super) fn conv(importer: &mut Importer, node: &NodeView) -> Result<Tensor, F
     if w.shape.contains(&0) || declared.is_some_and(|k| k != kernel) {
         return Err(Fault::new(
             format!("has weights {:?} and kernel_shape {declared:?}", w.shape),
-            "the file is damaged; export the model again",
+            "the file is damaged, export the model again",
         ));
     }
     let dilation = pair(node, "dilations", Some([1, 1]))?.unwrap_or([1, 1]);
@@ -137,7 +137,7 @@ fn image_size(importer: &Importer, node: &NodeView) -> Result<[usize; 2], Fault>
         &[_, h, w] => Ok([h, w]),
         shape => Err(Fault::new(
             format!("slides over {shape:?} (without the batch axis)"),
-            "only images [channels, height, width] are supported; give a 1-D signal a height of 1",
+            "only images [channels, height, width] are supported, give a 1-D signal a height of 1",
         )),
     }
 }
