@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{assert_close, models, npy, tract};
+use common::{assert_close, assert_onnx_runtime, models, npy, tract};
 use std::path::Path;
 use trainer::graph::reference;
 use trainer::onnx::{WriteOptions, read, read_bytes, write_bytes};
@@ -43,6 +43,19 @@ fn lenets_of_mnist() {
 }
 
 #[test]
+fn onnx_runtime_agrees_about_lenets() {
+    let Some(models) = models("MNIST models") else {
+        return;
+    };
+    for model in ["lenet300_mnist", "lenet5_mnist"] {
+        let path = |suffix| models.join("mnist").join(format!("{model}.{suffix}"));
+        let bytes = write_bytes(&read(&path("onnx")).unwrap(), WriteOptions::default()).unwrap();
+        let x = npy(&path("in.npy"));
+        assert_onnx_runtime(model, &bytes, (&[1, 28, 28], &x), &npy(&path("out.npy")));
+    }
+}
+
+#[test]
 fn every_pytorch_exporter() {
     let Some(models) = models("models exported by PyTorch") else {
         return;
@@ -63,7 +76,7 @@ fn models_of_mlperf_tiny() {
         return;
     };
     let folder = models.join("mlperf-tiny");
-    for model in ["ad01", "resnet8", "kws_dscnn_tfl"] {
+    for model in ["ad01", "resnet8", "kws_dscnn_tfl", "vww_mbv1"] {
         check(&folder, model, model);
     }
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{assert_close, noise, tract};
+use common::{assert_close, assert_onnx_runtime, noise, tract};
 use half::f16;
 use prost::Message;
 use tract_onnx::pb::ModelProto;
@@ -165,6 +165,18 @@ fn float16_keeps_parametrizations() {
     }
     // On a grid nothing is rounded to float16.
     assert_eq!(again.parameters[2], graph.parameters[2]);
+}
+
+#[test]
+fn onnx_runtime_agrees() {
+    let graph = graph();
+    let input = noise(9, 36);
+    for (what, options) in [("plain", PLAIN), ("float16", HALF)] {
+        let bytes = write_bytes(&graph, options).unwrap();
+        let again = read_bytes("x.onnx", &bytes).unwrap();
+        let expected = reference::run(&again, &input);
+        assert_onnx_runtime(what, &bytes, (&[1, 6, 6], &input), &expected);
+    }
 }
 
 #[test]

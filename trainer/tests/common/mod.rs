@@ -66,3 +66,46 @@ pub(crate) fn npy(path: &Path) -> Vec<f32> {
     let bytes = std::fs::read(path).unwrap();
     npyz::NpyFile::new(&bytes[..]).unwrap().into_vec().unwrap()
 }
+
+/// Writes a float32 array as a NumPy file.
+pub(crate) fn write_npy(path: &Path, shape: &[usize], values: &[f32]) {
+    let sizes: Vec<String> = shape.iter().map(|d| format!("{d},")).collect();
+    let sizes = sizes.concat();
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sizes}), }}");
+    // Magic, version and length take 10 bytes; all of it is a multiple of 64.
+    header.push_str(&" ".repeat(64 - (10 + header.len() + 1) % 64));
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend_from_slice(&(header.len() as u16).to_le_bytes());
+    bytes.extend_from_slice(header.as_bytes());
+    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// Compares with ONNX Runtime, where Python has it; says so where it has not.
+pub(crate) fn assert_onnx_runtime(what: &str, model: &[u8], x: (&[usize], &[f32]), y: &[f32]) {
+    let python = |arguments: &[&std::ffi::OsStr]| {
+        let output = std::process::Command::new("python3")
+            .args(arguments)
+            .output();
+        output
+            .ok()
+            .filter(|o| o.status.success() || !arguments.contains(&"-c".as_ref()))
+    };
+    if python(&["-c".as_ref(), "import onnxruntime, numpy".as_ref()]).is_none() {
+        println!("skipped without onnxruntime for Python: {what}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [model_path, x_path, y_path] =
+        ["model.onnx", "x.npy", "y.npy"].map(|name| folder.path().join(name));
+    std::fs::write(&model_path, model).unwrap();
+    let batched: Vec<usize> = [1].into_iter().chain(x.0.iter().copied()).collect();
+    write_npy(&x_path, &batched, x.1);
+    write_npy(&y_path, &[1, y.len()], y);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnxruntime_check.py");
+    let paths = [&script, &model_path, &x_path, &y_path].map(|p| p.as_os_str());
+    let output = python(&paths).unwrap();
+    let said = [output.stdout, output.stderr].map(|o| String::from_utf8_lossy(&o).into_owned());
+    assert!(output.status.success(), "{what}: {said:?}");
+}
