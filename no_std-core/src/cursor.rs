@@ -18,6 +18,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// Everything from here on.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or(&[])
+    }
+
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], FormatError> {
         let end = self.at.checked_add(count).ok_or(FormatError::Truncated)?;
         let taken = self.bytes.get(self.at..end).ok_or(FormatError::Truncated)?;

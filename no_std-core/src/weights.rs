@@ -6,7 +6,7 @@
 use crate::FormatError;
 use crate::bits::BitReader;
 use crate::cursor::Cursor;
-use crate::huffman::{Code, Table};
+use crate::huffman::{Code, Decoder};
 
 /// Where weights stand.
 #[derive(Clone, Copy, Debug)]
@@ -144,26 +144,25 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Starts reading, with `scratch` of at least [`table_bytes`](Self::table_bytes); less is
-    /// filled as far as it goes.
+    /// Starts reading, with `scratch` of at least [`table_bytes`](Self::table_bytes).
     pub fn reader<'t>(&self, scratch: &'t mut [i8]) -> Reader<'a, 't> {
         let (values, rest) = split(scratch, self.value_table_bytes());
         let (runs, _) = split(rest, self.run_table_bytes());
-        let value_table = if let Values::Huffman(code) = &self.values {
-            code.build_table(values)
-        } else {
-            Table::none()
+        let value_decoder = match &self.values {
+            Values::Huffman(code) => code.decoder(values),
+            _ => Decoder::none(),
         };
-        let (run_table, nonzero) = match &self.positions {
-            Positions::Runs { code, nonzero, .. } => (code.build_table(runs), *nonzero),
-            _ => (Table::none(), 0),
+        let (run_decoder, left) = match &self.positions {
+            Positions::Runs { code, nonzero, .. } => (code.decoder(runs), *nonzero),
+            _ => (Decoder::none(), 0),
         };
+        let (bits, weights) = (BitReader::new(self.stream), *self);
         Reader {
-            weights: *self,
-            bits: BitReader::new(self.stream),
-            value_table,
-            run_table,
-            left: nonzero,
+            weights,
+            bits,
+            value_decoder,
+            run_decoder,
+            left,
             column: 0,
             placed: false,
         }
@@ -218,8 +217,8 @@ fn runs<'a>(cursor: &mut Cursor<'a>) -> Result<Positions<'a>, FormatError> {
 pub struct Reader<'a, 't> {
     weights: Weights<'a>,
     bits: BitReader<'a>,
-    value_table: Table<'t>,
-    run_table: Table<'t>,
+    value_decoder: Decoder<'a, 't>,
+    run_decoder: Decoder<'a, 't>,
     /// Weights not read yet (runs).
     left: u32,
     /// Next position, relative to the row's start; may lie beyond its end (runs).
@@ -229,27 +228,44 @@ pub struct Reader<'a, 't> {
 }
 
 impl Reader<'_, '_> {
+    /// Σ x·w over the next row; `x` has `columns` elements, fewer count as far as they go.
+    pub fn dot(&mut self, x: &[i8]) -> i32 {
+        let mut sum = 0i32;
+        if let (Positions::Runs { skip, .. }, Values::Huffman(_)) =
+            (&self.weights.positions, &self.weights.values)
+        {
+            let skip = *skip;
+            self.runs_of_symbols(skip, |column, weight| {
+                let x = x.get(column).copied().unwrap_or(0) as i32;
+                sum = sum.wrapping_add(x * weight);
+            });
+        } else {
+            self.row(&mut |column, weight| {
+                let x = x.get(column).copied().unwrap_or(0) as i32;
+                sum = sum.wrapping_add(x * weight);
+            });
+        }
+        sum
+    }
+
     /// Calls `visit(column, weight)` for each coded weight of the next row, in order of columns;
     /// every column is below `columns`.
-    #[inline(always)]
-    pub fn row(&mut self, visit: impl FnMut(usize, i32)) {
+    pub fn row(&mut self, visit: &mut dyn FnMut(usize, i32)) {
         match self.weights.positions {
             Positions::Every => self.every(visit),
-            Positions::Runs { code, skip, .. } => self.runs(code, skip, visit),
+            Positions::Runs { skip, .. } => self.runs(skip, visit),
             Positions::Bitmap => self.bitmap(visit),
         }
     }
 
-    #[inline(always)]
-    fn every(&mut self, mut visit: impl FnMut(usize, i32)) {
+    fn every(&mut self, visit: &mut dyn FnMut(usize, i32)) {
         for column in 0..self.weights.columns {
             let value = self.value();
             visit(column, value);
         }
     }
 
-    #[inline(always)]
-    fn bitmap(&mut self, mut visit: impl FnMut(usize, i32)) {
+    fn bitmap(&mut self, visit: &mut dyn FnMut(usize, i32)) {
         for column in 0..self.weights.columns {
             if self.bits.read(1) == 1 {
                 let value = self.value();
@@ -259,32 +275,59 @@ impl Reader<'_, '_> {
     }
 
     /// Column arithmetic cannot overflow: it grows by at most 255 past a row of at most 2¹⁶.
-    #[inline(always)]
-    fn runs(&mut self, code: Code, skip: u8, mut visit: impl FnMut(usize, i32)) {
-        let columns = self.weights.columns;
-        loop {
-            if !self.placed && self.left > 0 && self.column < columns {
-                let run = code.decode_with(&self.run_table, &mut self.bits);
+    fn runs(&mut self, skip: u8, visit: &mut dyn FnMut(usize, i32)) {
+        while self.left > 0 {
+            if !self.placed {
+                let (run, length) = self.run_decoder.look(self.bits.peek());
+                self.bits.skip(length);
                 self.column += run as usize;
                 self.placed = run != skip;
-                continue;
             }
-            if self.column >= columns {
-                self.column -= columns;
+            if self.column >= self.weights.columns {
+                self.column -= self.weights.columns;
                 return;
             }
-            if !self.placed {
-                return; // no weights left: the position no longer matters
+            if self.placed {
+                let value = self.value();
+                visit(self.column, value);
+                self.column += 1;
+                self.left -= 1;
+                self.placed = false;
             }
-            let value = self.value();
-            visit(self.column, value);
-            self.column += 1;
-            self.left -= 1;
-            self.placed = false;
         }
     }
 
+    /// As [`runs`](Self::runs) with Huffman-coded values, for the inner loop of a sparse network:
+    /// state in registers, one load of bits for a run and the value after it (at most 15 + 6 bits
+    /// of 25; a value behind a longer codeword loads anew).
     #[inline(always)]
+    fn runs_of_symbols(&mut self, skip: u8, mut visit: impl FnMut(usize, i32)) {
+        let columns = self.weights.columns;
+        let (mut bits, mut column, mut left) = (self.bits, self.column, self.left);
+        let mut placed = self.placed;
+        while left > 0 {
+            if !placed {
+                let (run, length) = self.run_decoder.look(bits.peek());
+                bits.skip(length);
+                column += run as usize;
+                placed = run != skip;
+            }
+            if column >= columns {
+                column -= columns;
+                break;
+            }
+            if placed {
+                let (value, length) = self.value_decoder.look(bits.peek());
+                bits.skip(length);
+                visit(column, value as i8 as i32);
+                column += 1;
+                left -= 1;
+                placed = false;
+            }
+        }
+        (self.bits, self.column, self.left, self.placed) = (bits, column, left, placed);
+    }
+
     fn value(&mut self) -> i32 {
         match &self.weights.values {
             Values::Integer(bits) => self.bits.read_signed(*bits as u32),
@@ -292,8 +335,10 @@ impl Reader<'_, '_> {
                 let place = self.bits.read(*bits as u32) as usize;
                 codebook.get(place).copied().unwrap_or(0) as i8 as i32
             }
-            Values::Huffman(code) => {
-                code.decode_with(&self.value_table, &mut self.bits) as i8 as i32
+            Values::Huffman(_) => {
+                let (value, length) = self.value_decoder.look(self.bits.peek());
+                self.bits.skip(length);
+                value as i8 as i32
             }
         }
     }

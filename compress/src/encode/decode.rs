@@ -130,7 +130,7 @@ fn integers(stored: &Weights) -> Vec<i8> {
     let mut scratch = vec![0; stored.table_bytes()];
     let mut reader = stored.reader(&mut scratch);
     for row in weights.chunks_mut(stored.columns.max(1)) {
-        reader.row(|column, weight| row[column] = weight as i8);
+        reader.row(&mut |column, weight| row[column] = weight as i8);
     }
     weights
 }

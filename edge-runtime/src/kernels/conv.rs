@@ -126,7 +126,7 @@ impl<'o, 'a> Conv<'o, 'a> {
             let first_channel = self.first_channel(filter);
             let mut slots = entries.chunks_exact_mut(FILTER_ENTRY_BYTES);
             let mut used = 0;
-            reader.row(|column, weight| {
+            reader.row(&mut |column, weight| {
                 if let Some(slot) = slots.next() {
                     slot.copy_from_slice(
                         &self.entry(column, weight, first_channel).map(|b| b as i8),

@@ -26,11 +26,7 @@ fn coded(x: &[i8], y: &mut [i8], scratch: &mut [i8], linear: &Linear) {
     let mut biases = linear.biases();
     let mut reader = linear.weights.reader(scratch);
     for (row, y) in y.iter_mut().enumerate() {
-        let mut accumulator = biases.take();
-        reader.row(|column, weight| {
-            let x = x.get(column).copied().unwrap_or(0);
-            accumulator = accumulator.wrapping_add(x as i32 * weight);
-        });
+        let accumulator = biases.take().wrapping_add(reader.dot(x));
         *y = linear.range.requantize(accumulator, linear.multiplier(row));
     }
 }
