@@ -1,5 +1,5 @@
-//! The whole state of a training run between two epochs: bincode under zstd, written to a temporary
-//! name and renamed.
+//! The whole state of a training run between two epochs: a CRC-32, then bincode under zstd; written
+//! to a temporary name and renamed.
 
 use super::TrainError;
 use super::config::TrainConfig;
@@ -11,7 +11,10 @@ use std::io::Write;
 use std::path::Path;
 
 /// Written first; another one is another program's file.
-const MAGIC: &[u8; 8] = b"PithCkp1";
+const MAGIC: &[u8; 8] = b"PithCkp2";
+
+/// Bytes a state may take unpacked; a file that claims more is none of ours.
+const LARGEST: usize = 1 << 32;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
@@ -36,11 +39,13 @@ impl Checkpoint {
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
+        let mut packed = zstd::Encoder::new(Vec::new(), 1)?;
+        bincode::serde::encode_into_std_write(self, &mut packed, bincode::config::standard())?;
+        let packed = packed.finish()?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(MAGIC)?;
-        let mut encoder = zstd::Encoder::new(file.as_file_mut(), 1)?;
-        bincode::serde::encode_into_std_write(self, &mut encoder, bincode::config::standard())?;
-        encoder.finish()?;
+        file.write_all(&no_std_core::crc32(&packed).to_le_bytes())?;
+        file.write_all(&packed)?;
         file.persist(path)?;
         Ok(())
     }
@@ -80,10 +85,19 @@ impl Checkpoint {
         let Some(packed) = bytes.strip_prefix(MAGIC) else {
             return Err("not a checkpoint of this version; delete it to start anew".into());
         };
-        let mut decoder = zstd::Decoder::new(packed)?;
+        Self::decode(packed).map_err(|e| format!("damaged ({e}); delete it to start anew").into())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Box<dyn std::error::Error>> {
+        let (checksum, packed) = bytes.split_first_chunk::<4>().ok_or("truncated")?;
+        if no_std_core::crc32(packed) != u32::from_le_bytes(*checksum) {
+            return Err("its checksum is wrong".into());
+        }
+        let mut decoder = zstd::Decoder::with_buffer(packed)?;
+        let settings = bincode::config::standard().with_limit::<LARGEST>();
         Ok(bincode::serde::decode_from_std_read(
             &mut decoder,
-            bincode::config::standard(),
+            settings,
         )?)
     }
 }

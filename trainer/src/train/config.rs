@@ -1,4 +1,4 @@
-use super::TrainError;
+use super::{EpochStats, TrainError};
 use crate::data::Augment;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -71,13 +71,20 @@ pub enum Schedule {
     Exponential,
     /// `1/(1 + 20t)`
     Inverse,
+    /// Halved whenever [`PLATEAU_EPOCHS`] epochs in a row brought no better error on the held-out
+    /// examples (no lower loss, where none are held out).
+    Plateau,
 }
 
+/// Epochs without improvement that make a plateau.
+const PLATEAU_EPOCHS: usize = 3;
+
 impl Schedule {
-    /// Share of the learning rate at `progress`, 0 … 1.
-    pub fn factor(self, progress: f64) -> f64 {
+    /// Share of the learning rate at `progress`, 0 … 1, after the epochs in `history`.
+    pub fn factor(self, progress: f64, history: &[EpochStats]) -> f64 {
         match self {
             Schedule::Constant => 1.0,
+            Schedule::Plateau => 0.5f64.powi(plateaus(history)),
             Schedule::Cosine => (1.0 + (std::f64::consts::PI * progress).cos()) / 2.0,
             Schedule::Linear => 1.0 - progress,
             Schedule::Step => 0.5f64.powf((progress * 12.0).floor()),
@@ -98,9 +105,26 @@ impl FromStr for Schedule {
             "step" => Ok(Schedule::Step),
             "exponential" => Ok(Schedule::Exponential),
             "inverse" => Ok(Schedule::Inverse),
-            _ => Err("expected constant, cosine, linear, step, exponential or inverse".into()),
+            "plateau" => Ok(Schedule::Plateau),
+            _ => Err(
+                "expected constant, cosine, linear, step, exponential, inverse or plateau".into(),
+            ),
         }
     }
+}
+
+/// Plateaus met so far.
+fn plateaus(history: &[EpochStats]) -> i32 {
+    let (mut met, mut since, mut best) = (0, 0, f64::INFINITY);
+    for stats in history {
+        let value = stats.held_out_error.unwrap_or(stats.loss);
+        since = if value < best { 0 } else { since + 1 };
+        best = best.min(value);
+        if since == PLATEAU_EPOCHS {
+            (met, since) = (met + 1, 0);
+        }
+    }
+    met
 }
 
 /// Where burn computes.
@@ -165,13 +189,19 @@ pub struct TrainConfig {
     pub l2: f64,
     /// λ of `λ·|w|` on weights.
     pub l1: f64,
+    /// Largest Euclidean norm of the weights into one output unit, enforced after every step; 0 sets
+    /// none. Codebooks are left alone.
+    pub max_norm: f64,
+    /// Largest Euclidean norm of a step's gradient, all parameters together; 0 sets none.
+    pub clip_norm: f64,
     /// Share of the target spread over all classes.
     pub label_smoothing: f64,
     /// Distortion of training images.
     pub augment: Augment,
     /// Of shuffling, augmentation and dropout.
     pub seed: u64,
-    /// Epochs without improvement on the held-out examples after which training stops; 0 never stops.
+    /// Epochs without improvement on the held-out examples after which training stops and the best
+    /// one is kept; 0 never stops.
     pub patience: usize,
     /// Whether the epoch best on the held-out examples is kept rather than the last.
     pub keep_best: bool,
@@ -198,6 +228,8 @@ impl Default for TrainConfig {
             warm_up: 0.0,
             l2: 0.0,
             l1: 0.0,
+            max_norm: 0.0,
+            clip_norm: 0.0,
             label_smoothing: 0.0,
             augment: Augment::default(),
             seed: 1,
@@ -212,8 +244,8 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Learning rate at `progress`, 0 … 1.
-    pub(super) fn rate(&self, progress: f64) -> f64 {
+    /// Learning rate at `progress`, 0 … 1, after the epochs in `history`.
+    pub(super) fn rate(&self, progress: f64, history: &[EpochStats]) -> f64 {
         let start = if self.learning_rate > 0.0 {
             self.learning_rate
         } else {
@@ -224,7 +256,7 @@ impl TrainConfig {
         } else {
             1.0
         };
-        start * rising * self.schedule.factor(progress)
+        start * rising * self.schedule.factor(progress, history)
     }
 
     pub(super) fn check(&self) -> Result<(), TrainError> {
@@ -238,15 +270,108 @@ impl TrainConfig {
                 });
             }
         }
-        for (name, value) in [("lr", self.learning_rate), ("l2", self.l2), ("l1", self.l1)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(TrainError::Setting {
-                    name,
-                    range: "a number of at least 0",
-                    value: value.to_string(),
-                });
-            }
-        }
-        Ok(())
+        let amounts = [
+            ("lr", self.learning_rate),
+            ("l2", self.l2),
+            ("l1", self.l1),
+            ("max_norm", self.max_norm),
+            ("clip_norm", self.clip_norm),
+            ("augment.shift", self.augment.shift.into()),
+            ("augment.rotate", self.augment.rotate.into()),
+            ("augment.shear", self.augment.shear.into()),
+        ];
+        within(&amounts, "a number of at least 0", |v| {
+            v >= 0.0 && v.is_finite()
+        })?;
+        let shares = [("warm_up", self.warm_up), ("best_from", self.best_from)];
+        within(&shares, "from 0 to 1", |v| (0.0..=1.0).contains(&v))?;
+        let parts = [
+            ("label_smoothing", self.label_smoothing),
+            ("augment.scale", self.augment.scale.into()),
+        ];
+        within(&parts, "at least 0 and below 1", |v| {
+            (0.0..1.0).contains(&v)
+        })
+    }
+
+    /// Whether the best epoch is kept.
+    pub(super) fn keeps_best(&self) -> bool {
+        self.keep_best || self.patience > 0
+    }
+}
+
+fn within(
+    settings: &[(&'static str, f64)],
+    range: &'static str,
+    allowed: impl Fn(f64) -> bool,
+) -> Result<(), TrainError> {
+    let outside = settings.iter().find(|(_, value)| !allowed(*value));
+    outside.map_or(Ok(()), |&(name, value)| {
+        let value = value.to_string();
+        Err(TrainError::Setting { name, range, value })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(losses: &[f64]) -> Vec<EpochStats> {
+        let stats = |(i, &loss)| EpochStats {
+            epoch: i + 1,
+            loss,
+            held_out_error: None,
+        };
+        losses.iter().enumerate().map(stats).collect()
+    }
+
+    #[test]
+    fn schedules_follow_their_formulas() {
+        let close = |s: Schedule, t: f64, expected: f64| {
+            let factor = s.factor(t, &[]);
+            assert!((factor - expected).abs() < 1e-9, "{s:?} at {t}: {factor}");
+        };
+        close(Schedule::Constant, 0.7, 1.0);
+        close(Schedule::Cosine, 1.0 / 3.0, 0.75);
+        close(Schedule::Linear, 0.25, 0.75);
+        close(Schedule::Step, 0.2, 0.25);
+        close(Schedule::Exponential, 0.2, (-1.0f64).exp());
+        close(Schedule::Inverse, 0.05, 0.5);
+        close(Schedule::Plateau, 0.9, 1.0);
+    }
+
+    #[test]
+    fn three_epochs_without_progress_halve_the_rate() {
+        let factor = |losses: &[f64]| Schedule::Plateau.factor(0.5, &history(losses));
+        assert_eq!(factor(&[3.0, 2.0, 2.5, 2.1]), 1.0);
+        assert_eq!(factor(&[3.0, 2.0, 2.5, 2.1, 2.0]), 0.5);
+        assert_eq!(factor(&[3.0, 2.0, 2.5, 2.1, 2.0, 1.0, 1.0, 1.0, 1.0]), 0.25);
+    }
+
+    #[test]
+    fn warm_up_rises_from_zero() {
+        let config = TrainConfig {
+            learning_rate: 0.4,
+            warm_up: 0.5,
+            schedule: Schedule::Constant,
+            ..TrainConfig::default()
+        };
+        let rates = [0.0, 0.25, 0.5, 1.0].map(|t| config.rate(t, &[]));
+        assert_eq!(rates, [0.0, 0.2, 0.4, 0.4]);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let refused = |change: fn(&mut TrainConfig)| {
+            let mut config = TrainConfig::default();
+            change(&mut config);
+            config.check().expect_err("out of range").to_string()
+        };
+        assert_eq!(refused(|c| c.batch = 0), "batch must be at least 1, not 0");
+        assert!(refused(|c| c.l2 = f64::NAN).starts_with("l2 must be"));
+        assert!(refused(|c| c.warm_up = 1.5).starts_with("warm_up must be"));
+        assert!(refused(|c| c.label_smoothing = 1.0).starts_with("label_smoothing"));
+        assert!(refused(|c| c.augment.shift = f32::INFINITY).starts_with("augment.shift"));
+        assert!(refused(|c| c.augment.scale = 1.0).starts_with("augment.scale"));
     }
 }

@@ -16,7 +16,9 @@ pub enum TrainError {
         learning_rate: f64,
     },
     /// Inputs or labels do not fit the model.
-    #[error("the model takes inputs of {model:?} and the data has {data:?}")]
+    #[error(
+        "the model takes inputs of {model:?}, but the data has {data:?}; take the data or the architecture that fits"
+    )]
     InputShape {
         /// Per example.
         model: Vec<usize>,
@@ -43,6 +45,30 @@ pub enum TrainError {
         range: &'static str,
         /// What was given.
         value: String,
+    },
+    /// A label that is no class.
+    #[error("example {example} has label {label}, but there are {classes} classes")]
+    Label {
+        /// Counted from 0.
+        example: usize,
+        /// Its label.
+        label: u32,
+        /// Classes in the data.
+        classes: usize,
+    },
+    /// An output that is no number.
+    #[error(
+        "the model's output for example {example} is not a number; its weights or the input hold a NaN or an infinity"
+    )]
+    NotANumber {
+        /// Counted from 0.
+        example: usize,
+    },
+    /// The numeric engine panicked; its message is on standard error.
+    #[error("the numeric engine failed in epoch {epoch}, for the reason printed above")]
+    Engine {
+        /// Counted from 1.
+        epoch: usize,
     },
     /// A device this program was built without.
     #[error("device '{0}' is not available; build with the feature of that name, or use cpu")]

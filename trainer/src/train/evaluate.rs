@@ -19,14 +19,7 @@ pub fn predict(
     device: DeviceChoice,
 ) -> Result<Vec<f32>, TrainError> {
     let device = device.device()?;
-    let length = graph.value(graph.input).len().max(1);
-    if !inputs.len().is_multiple_of(length) {
-        let model = graph.value(graph.input).shape.clone();
-        return Err(TrainError::InputShape {
-            model,
-            data: vec![inputs.len()],
-        });
-    }
+    let length = example_length(graph, inputs)?;
     let outputs: Vec<Vec<f32>> = inputs
         .par_chunks(length * BATCH)
         .map(|batch| {
@@ -41,6 +34,18 @@ pub fn predict(
     Ok(outputs.concat())
 }
 
+/// Elements of one example, of which the inputs must be a whole number.
+fn example_length(graph: &Graph, inputs: &[f32]) -> Result<usize, TrainError> {
+    let value = graph.value(graph.input);
+    if inputs.len().is_multiple_of(value.len().max(1)) {
+        return Ok(value.len().max(1));
+    }
+    Err(TrainError::InputShape {
+        model: value.shape.clone(),
+        data: vec![inputs.len()],
+    })
+}
+
 /// Percentage of examples whose largest output is not at the label.
 ///
 /// # Errors
@@ -52,14 +57,11 @@ pub fn error_percent(
 ) -> Result<f64, TrainError> {
     check_fit(graph, data)?;
     let outputs = predict(graph, &data.inputs, device)?;
-    if let Some(bad) = outputs.iter().find(|o| o.is_nan()) {
-        return Err(TrainError::Diverged {
-            epoch: 0,
-            loss: *bad as f64,
-            learning_rate: 0.0,
-        });
+    let width = graph.value(graph.output).len().max(1);
+    if let Some(place) = outputs.iter().position(|o| o.is_nan()) {
+        let example = place / width;
+        return Err(TrainError::NotANumber { example });
     }
-    let width = graph.value(graph.output).len();
     let wrong = outputs
         .chunks(width)
         .zip(&data.labels)
@@ -85,7 +87,20 @@ pub(super) fn check_fit(graph: &Graph, data: &Dataset) -> Result<(), TrainError>
             classes: data.classes,
         });
     }
-    Ok(())
+    check_labels(data)
+}
+
+fn check_labels(data: &Dataset) -> Result<(), TrainError> {
+    let classes = data.classes;
+    let wrong = data.labels.iter().position(|&l| l as usize >= classes);
+    wrong.map_or(Ok(()), |example| {
+        let label = data.labels[example];
+        Err(TrainError::Label {
+            example,
+            label,
+            classes,
+        })
+    })
 }
 
 fn argmax(values: &[f32]) -> usize {
@@ -104,7 +119,7 @@ pub fn activations(
     mut visit: impl FnMut(ValueId, &[f32]),
 ) -> Result<(), TrainError> {
     let device = device.device()?;
-    let length = graph.value(graph.input).len().max(1);
+    let length = example_length(graph, inputs)?;
     let mut network = Network::for_inference(graph, &device);
     for batch in inputs.chunks(length * BATCH) {
         let x = Tensor::from_data(

@@ -23,7 +23,7 @@ pub(super) struct Network<'g> {
     parameters: Vec<Tensor<1>>,
     device: Device,
     mode: Mode,
-    /// Batch mean and variance of each normalization node, in order of the nodes.
+    /// Mean and variance of the batch at each normalization node, in order of the nodes.
     statistics: Vec<BatchStatistics>,
 }
 
@@ -32,10 +32,33 @@ pub(super) struct Network<'g> {
 pub(super) struct BatchStatistics {
     /// Place of the node.
     pub(super) node: usize,
+    /// Elements per channel.
+    count: f32,
     /// Per channel.
     pub(super) mean: Vec<f32>,
-    /// Per channel, unbiased.
-    pub(super) variance: Vec<f32>,
+    /// Per channel; the mean square deviation (biased).
+    variance: Vec<f32>,
+}
+
+impl BatchStatistics {
+    /// Takes in what the same node saw in another part of the batch (Chan et al. 1979).
+    pub(super) fn merge(&mut self, other: &Self) {
+        let total = self.count + other.count;
+        let (own, others) = (self.count / total, other.count / total);
+        for c in 0..self.mean.len() {
+            let apart = other.mean[c] - self.mean[c];
+            self.mean[c] += others * apart;
+            self.variance[c] =
+                own * self.variance[c] + others * other.variance[c] + own * others * apart * apart;
+        }
+        self.count = total;
+    }
+
+    /// Per channel, unbiased: what the running variance estimates.
+    pub(super) fn unbiased_variance(&self) -> Vec<f32> {
+        let factor = self.count / (self.count - 1.0).max(1.0);
+        self.variance.iter().map(|v| v * factor).collect()
+    }
 }
 
 impl<'g> Network<'g> {
@@ -204,7 +227,7 @@ impl<'g> Network<'g> {
         x.reshape([batch, shape[0], shape[1], shape[2]])
     }
 
-    /// Over `[batch, channels, plane]`.
+    /// Over `[batch, channels, plane]`; in training by the statistics of the part of the batch at hand.
     fn normalize(&mut self, place: usize, node: &Node, x: Tensor<2>) -> Tensor<2> {
         let Op::BatchNormalization {
             scale,
@@ -231,12 +254,11 @@ impl<'g> Network<'g> {
                     .powf_scalar(2.0)
                     .mean_dim(2)
                     .mean_dim(0);
-                let count = (batch * elements / channels.max(1)) as f32;
-                let unbiased = count / (count - 1.0).max(1.0);
                 self.statistics.push(BatchStatistics {
                     node: place,
+                    count: (batch * elements / channels.max(1)) as f32,
                     mean: host(mean.clone().reshape([channels])),
-                    variance: host(variance.clone().reshape([channels]).mul_scalar(unbiased)),
+                    variance: host(variance.clone().reshape([channels])),
                 });
                 (mean, variance)
             }

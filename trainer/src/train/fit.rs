@@ -60,8 +60,11 @@ pub struct Outcome {
 }
 
 /// Each step's batch is split in this many parts, computed side by side and summed in order: the
-/// same sums on any number of cores.
+/// same sums on any number of cores. Batch normalization sees one part at a time in training.
 const SHARDS: usize = 2;
+
+/// Examples below which a part is not worth a thread, nor its statistics a batch normalization.
+const MIN_SHARD: usize = 16;
 
 /// Weight of a batch in the running statistics of batch normalization.
 const BATCH_NORM_MOMENTUM: f32 = 0.1;
@@ -186,9 +189,10 @@ impl Run<'_> {
                 hook.update(done, &mut self.state.graph)
                     .map_err(TrainError::Hook)?;
             }
-            let loss = self.step(batch, done);
+            let rate = self.config.rate(done, &self.state.history);
+            let loss = self.step(batch, rate)?;
             if !loss.is_finite() {
-                let (epoch, learning_rate) = (self.state.epoch + 1, self.config.rate(done));
+                let (epoch, learning_rate) = (self.state.epoch + 1, rate);
                 return Err(TrainError::Diverged {
                     epoch,
                     loss,
@@ -217,7 +221,7 @@ impl Run<'_> {
         self.progress.epoch(&stats, self.state.epoch - first);
         let counts = self.state.epoch as f64 >= self.config.best_from * self.config.epochs as f64;
         if let Some(error) = held_out_error
-            && self.config.keep_best
+            && self.config.keeps_best()
             && counts
         {
             let better = self
@@ -240,31 +244,28 @@ impl Run<'_> {
         rng
     }
 
-    /// One step; the batch's mean loss.
-    fn step(&mut self, batch: &[usize], done: f64) -> f64 {
-        let size = batch.len().div_ceil(SHARDS);
+    /// One step; the batch's mean loss before it.
+    fn step(&mut self, batch: &[usize], rate: f64) -> Result<f64, TrainError> {
+        let size = batch.len().div_ceil(SHARDS).max(MIN_SHARD);
         let this = &*self;
-        let shards: Vec<Shard> = std::thread::scope(|scope| {
+        let shards: Option<Vec<Shard>> = std::thread::scope(|scope| {
             let jobs: Vec<_> = batch
                 .chunks(size)
                 .map(|part| scope.spawn(move || this.shard(part, batch.len())))
                 .collect();
-            jobs.into_iter().filter_map(|job| job.join().ok()).collect()
+            jobs.into_iter().map(|job| job.join().ok()).collect()
         });
-        if shards.len() != batch.chunks(size).count() {
-            return f64::NAN; // a shard panicked inside the engine and said so on standard error
-        }
-        let mut shards = shards.into_iter();
-        let Some(mut total) = shards.next() else {
-            return f64::NAN;
-        };
-        shards.for_each(|shard| total.add(shard));
-        let rate = self.config.rate(done);
+        let mut total = Shard::default();
+        let epoch = self.state.epoch + 1;
+        shards
+            .ok_or(TrainError::Engine { epoch })?
+            .into_iter()
+            .for_each(|shard| total.add(shard));
         self.state
             .optimizer
             .update(&mut self.state.graph, &total.gradients, rate, self.config);
         update_running(&mut self.state.graph, &total.statistics);
-        total.loss
+        Ok(total.loss)
     }
 
     /// Loss and gradients of a part of a batch of `count` examples.
@@ -337,6 +338,8 @@ impl Run<'_> {
     }
 }
 
+/// What one part of a batch adds to a step.
+#[derive(Default)]
 struct Shard {
     loss: f64,
     /// Of the free parameters.
@@ -347,6 +350,10 @@ struct Shard {
 impl Shard {
     fn add(&mut self, other: Shard) {
         self.loss += other.loss;
+        if self.gradients.is_empty() {
+            (self.gradients, self.statistics) = (other.gradients, other.statistics);
+            return;
+        }
         for (sum, more) in self.gradients.iter_mut().zip(other.gradients) {
             match (sum, more) {
                 (Some(sum), Some(more)) => sum.iter_mut().zip(more).for_each(|(a, b)| *a += b),
@@ -354,19 +361,22 @@ impl Shard {
                 _ => {}
             }
         }
-        self.statistics.extend(other.statistics);
+        let nodes = self.statistics.iter_mut().zip(&other.statistics);
+        nodes.for_each(|(own, others)| own.merge(others));
     }
 }
 
 fn update_running(graph: &mut Graph, statistics: &[BatchStatistics]) {
     for seen in statistics {
         if let Op::BatchNormalization { mean, variance, .. } = graph.nodes[seen.node].op {
-            for (id, batch) in [(mean, &seen.mean), (variance, &seen.variance)] {
-                let running = graph.parameters[id.0].free_mut();
-                running
-                    .iter_mut()
-                    .zip(batch)
-                    .for_each(|(r, b)| *r += BATCH_NORM_MOMENTUM * (b - *r));
+            let batch = [
+                (mean, seen.mean.clone()),
+                (variance, seen.unbiased_variance()),
+            ];
+            for (id, batch) in batch {
+                let running = graph.parameters[id.0].free_mut().iter_mut();
+                let pairs = running.zip(batch);
+                pairs.for_each(|(r, b)| *r += BATCH_NORM_MOMENTUM * (b - *r));
             }
         }
     }

@@ -12,7 +12,7 @@
 //! | adamw | adam, with `w −= αλw` apart from the gradient (Loshchilov & Hutter 2019) |
 
 use super::config::{Optimizer, TrainConfig};
-use crate::graph::{Graph, Parameter};
+use crate::graph::{Graph, Parameter, Parametrization};
 use serde::{Deserialize, Serialize};
 
 /// What a rule remembers of one parameter.
@@ -40,6 +40,7 @@ impl State {
         config: &TrainConfig,
     ) {
         self.step += 1;
+        let clip = clip_factor(gradients, config.clip_norm);
         self.memories
             .resize_with(graph.parameters.len(), Memory::default);
         for ((parameter, gradient), memory) in graph
@@ -49,7 +50,7 @@ impl State {
             .zip(&mut self.memories)
         {
             if let Some(gradient) = gradient {
-                let mut gradient = gradient.clone();
+                let mut gradient: Vec<f32> = gradient.iter().map(|g| g * clip).collect();
                 regularize(parameter, &mut gradient, config);
                 if memory.first.len() != gradient.len() {
                     *memory = Memory {
@@ -67,7 +68,53 @@ impl State {
                     self.step,
                     decay,
                 );
+                constrain(parameter, config.max_norm as f32);
             }
+        }
+    }
+}
+
+/// What brings the norm of all gradients down to `limit`, 1 where it is below.
+fn clip_factor(gradients: &[Option<Vec<f32>>], limit: f64) -> f32 {
+    if limit == 0.0 {
+        return 1.0;
+    }
+    let squares = |g: &Vec<f32>| g.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
+    let norm = gradients.iter().flatten().map(squares).sum::<f64>().sqrt();
+    (limit / norm.max(limit)) as f32
+}
+
+/// What holds after every step: zero stays pinned whatever the rule remembers from before it was,
+/// and no output unit's weights are longer than `max_norm`.
+fn constrain(parameter: &mut Parameter, max_norm: f32) {
+    let fan_in: usize = parameter.shape.iter().skip(1).product();
+    let limited = is_weight(parameter) && max_norm > 0.0;
+    match &mut parameter.parametrization {
+        Parametrization::Shared {
+            codebook,
+            pinned_zero: true,
+            ..
+        } => codebook[0] = 0.0,
+        Parametrization::Dense { values } if limited => {
+            shorten(values, fan_in, |_| true, max_norm);
+        }
+        Parametrization::Masked { values, mask } if limited => {
+            shorten(values, fan_in, |i| mask[i], max_norm);
+        }
+        _ => {}
+    }
+}
+
+/// Scales each run of `fan_in` weights whose living ones are longer than `limit`.
+fn shorten(values: &mut [f32], fan_in: usize, lives: impl Fn(usize) -> bool, limit: f32) {
+    for (unit, weights) in values.chunks_mut(fan_in.max(1)).enumerate() {
+        let living = weights
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| lives(unit * fan_in + i));
+        let norm = living.map(|(_, w)| w * w).sum::<f32>().sqrt();
+        if norm > limit {
+            weights.iter_mut().for_each(|w| *w *= limit / norm);
         }
     }
 }
@@ -86,11 +133,19 @@ fn regularize(parameter: &Parameter, gradient: &mut [f32], config: &TrainConfig)
         config.l2 as f32
     };
     let l1 = config.l1 as f32;
-    if l2 != 0.0 || l1 != 0.0 {
-        for (g, &w) in gradient.iter_mut().zip(parameter.free()) {
-            let sign = if w == 0.0 { 0.0 } else { w.signum() };
-            *g += l2 * w + l1 * sign;
+    if l2 == 0.0 && l1 == 0.0 {
+        return;
+    }
+    let penalty = |w: f32| l2 * w + l1 * if w == 0.0 { 0.0 } else { w.signum() };
+    if let Parametrization::Shared { codebook, .. } = &parameter.parametrization {
+        // The penalty is on W: a centroid bears that of every copy.
+        let copies = parameter.pull_back(&vec![1.0; parameter.len()]);
+        for ((g, &c), copies) in gradient.iter_mut().zip(codebook).zip(copies) {
+            *g += copies * penalty(c);
         }
+    } else {
+        let weights = gradient.iter_mut().zip(parameter.free());
+        weights.for_each(|(g, &w)| *g += penalty(w));
     }
 }
 
