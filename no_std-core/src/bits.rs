@@ -17,18 +17,15 @@ impl<'a> BitReader<'a> {
     #[inline(always)]
     pub fn peek(&self) -> u32 {
         let byte = self.at >> 3;
-        let word = match self
-            .bytes
-            .get(byte..)
-            .and_then(|rest| rest.first_chunk::<4>())
-        {
-            Some(chunk) => u32::from_be_bytes(*chunk),
-            None => self.last_bytes(byte),
+        let word = match self.bytes.get(byte..byte + 4) {
+            Some(&[a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
+            _ => self.last_bytes(byte),
         };
         word << (self.at & 7)
     }
 
     #[cold]
+    #[inline(never)]
     fn last_bytes(&self, byte: usize) -> u32 {
         let rest = self.bytes.get(byte..).unwrap_or(&[]);
         rest.iter()
@@ -37,10 +34,19 @@ impl<'a> BitReader<'a> {
             .fold(0, |word, (&b, shift)| word | (b as u32) << shift)
     }
 
-    /// Moves past `count` bits. The position wraps with `usize`, far past any image.
+    /// Moves past `count` bits.
     #[inline(always)]
     pub fn skip(&mut self, count: u32) {
-        self.at = self.at.wrapping_add(count as usize);
+        *self = self.after(count);
+    }
+
+    /// The position `count` bits further on. It wraps with `usize`, far past any image.
+    #[inline(always)]
+    pub fn after(&self, count: u32) -> Self {
+        Self {
+            bytes: self.bytes,
+            at: self.at.wrapping_add(count as usize),
+        }
     }
 
     /// The next `count` bits, 0 … 25, as a number.

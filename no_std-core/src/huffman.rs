@@ -72,18 +72,17 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// Prepares decoding; `table` has [`table_bytes`](Self::table_bytes).
-    pub fn decoder<'t>(&self, table: &'t mut [i8]) -> Decoder<'a, 't> {
+    /// Prepares decoding; `table` has [`table_bytes`](Self::table_bytes). A `rare` meaning is marked
+    /// in it.
+    pub fn decoder<'t>(&self, table: &'t mut [i8], rare: Option<u8>) -> Decoder<'a, 't> {
+        let (table, _) = table.as_chunks_mut();
         let mut decoder = Decoder {
-            limits: [0; MAX_LENGTH + 1],
-            offsets: [0; MAX_LENGTH + 1],
             symbols: self.symbols,
-            max_length: self.max_length as usize,
-            table_bits: self.table_bits as u32,
-            table: &[],
+            max_length: self.max_length,
+            table_bits: self.table_bits,
+            ..Decoder::none()
         };
-        decoder.read_counts(self.counts);
-        decoder.fill(table);
+        decoder.fill(self.counts, table, rare);
         Decoder { table, ..decoder }
     }
 }
@@ -113,24 +112,50 @@ fn count_symbols(cursor: &mut Cursor, max_length: u8) -> Result<u16, FormatError
 /// A code ready to decode: short codewords by look-up in scratch memory, long ones by comparison.
 #[derive(Debug)]
 pub struct Decoder<'a, 't> {
-    /// Exclusive upper bound of the codewords of each length, left-justified in 16 bits.
-    limits: [u32; MAX_LENGTH + 1],
-    /// What to add to a codeword of each length to get its symbol's place, modulo 2¹⁶.
-    offsets: [u16; MAX_LENGTH + 1],
+    /// Of codewords of 1, 2, … bits.
+    lengths: [Length; MAX_LENGTH],
     symbols: &'a [u8],
-    max_length: usize,
-    table_bits: u32,
-    /// Meaning and length for each value of the next `table_bits` bits; length 0 where the
-    /// codeword is longer.
-    table: &'t [i8],
+    max_length: u8,
+    table_bits: u8,
+    table: &'t [Entry],
 }
 
-impl Decoder<'_, '_> {
+/// What the table holds for each value of the next bits: the length of the codeword that they start
+/// with and its meaning. [`RARE`] is added to the length of what a fast loop hands on to
+/// [`Decoder::look`]: a marked meaning, and, as [`LONGER`], codewords longer than the table's index.
+pub(crate) type Entry = [i8; 2];
+
+/// See [`Entry`].
+pub(crate) const RARE: u32 = 16;
+
+/// See [`Entry`].
+const LONGER: u32 = 31;
+
+/// Length and sign-extended meaning.
+#[inline(always)]
+pub(crate) fn fields(entry: Entry) -> (u32, i32) {
+    let both = i16::from_le_bytes(entry.map(|byte| byte as u8)) as i32;
+    (both as u32 & 31, both >> 8)
+}
+
+/// The codewords of one length.
+#[derive(Clone, Copy, Debug)]
+struct Length {
+    /// Exclusive upper bound, left-justified in 16 bits, modulo 2¹⁶: it wraps at the greatest
+    /// length, where nothing is compared.
+    limit: u16,
+    /// What to add to a codeword to get its symbol's place, modulo 2¹⁶.
+    offset: u16,
+}
+
+impl<'t> Decoder<'_, 't> {
     /// Of a stream without a code.
     pub const fn none() -> Self {
         Self {
-            limits: [0; MAX_LENGTH + 1],
-            offsets: [0; MAX_LENGTH + 1],
+            lengths: [Length {
+                limit: 0,
+                offset: 0,
+            }; MAX_LENGTH],
             symbols: &[],
             max_length: 0,
             table_bits: 0,
@@ -138,74 +163,87 @@ impl Decoder<'_, '_> {
         }
     }
 
-    fn read_counts(&mut self, counts: &[u8]) {
+    /// A codeword of `n` bits takes 2⁻ⁿ of all bit strings, and of the table; codewords come in order.
+    fn fill(&mut self, counts: &[u8], mut table: &mut [Entry], rare: Option<u8>) {
+        if self.max_length == 0 {
+            return table.fill(self.entry(0, 0, rare));
+        }
         let mut cursor = Cursor::new(counts, 0);
-        let (mut next, mut symbols) = (0u32, 0u32);
-        let rows = self.limits.iter_mut().zip(&mut self.offsets).enumerate();
-        for (length, (limit, offset)) in rows.skip(1).take(self.max_length) {
+        let (mut next, mut symbol) = (0u16, 0u16);
+        let mut share = table.len() / 2;
+        for length in 1..=self.max_length {
             // The same bytes were read when the image was parsed.
-            let count = cursor.varint().unwrap_or(0);
-            *offset = (symbols as u16).wrapping_sub((next >> (16 - length)) as u16);
+            let count = cursor.varint().unwrap_or(0) as u16;
+            let offset = symbol.wrapping_sub(next >> (16 - length));
             next = next.wrapping_add(count << (16 - length));
-            *limit = next;
-            symbols = symbols.wrapping_add(count);
+            if let Some(of) = self.lengths.get_mut(length as usize - 1) {
+                *of = Length {
+                    limit: next,
+                    offset,
+                };
+            }
+            let end = symbol.saturating_add(count);
+            while symbol < end {
+                let (entries, rest) = table.split_at_mut(share.min(table.len()));
+                entries.fill(self.entry(symbol, length, rare));
+                (table, symbol) = (rest, symbol + 1);
+            }
+            share /= 2;
+        }
+        table.fill([LONGER as i8, 0]);
+    }
+
+    fn entry(&self, place: u16, length: u8, rare: Option<u8>) -> Entry {
+        let meaning = self.meaning(place);
+        let mark = if rare == Some(meaning) { RARE as u8 } else { 0 };
+        [(length | mark) as i8, meaning as i8]
+    }
+
+    /// The look-up table, if it has just this size.
+    pub(crate) fn table<const ENTRIES: usize>(&self) -> Option<&'t [Entry; ENTRIES]> {
+        self.table.try_into().ok()
+    }
+
+    /// Meaning and length of what a fast loop found to be [`RARE`] at the start of these bits.
+    #[inline(always)]
+    pub(crate) fn rare(&self, length: u32, meaning: i32, next: u32) -> (u8, u32) {
+        if length == LONGER {
+            self.long(next)
+        } else {
+            (meaning as u8, length & !RARE)
         }
     }
 
-    fn fill(&self, table: &mut [i8]) {
-        for (index, entry) in table.chunks_exact_mut(2).enumerate() {
-            let next = (index as u32) << (16 - self.table_bits);
-            let (symbol, length) = self.compare(next, 1);
-            let found = if length <= self.table_bits {
-                [symbol as i8, length as i8]
-            } else {
-                [0, 0]
-            };
-            entry
-                .iter_mut()
-                .zip(found)
-                .for_each(|(to, from)| *to = from);
-        }
-    }
-
-    /// Meaning and length of the codeword at the start of 16 bits, which is no shorter than told.
-    fn compare(&self, next: u32, shortest: usize) -> (u8, u32) {
-        let rows = self.limits.iter().zip(&self.offsets).enumerate();
-        for (length, (&limit, &offset)) in rows.take(self.max_length + 1).skip(shortest) {
-            if next < limit {
-                let place = ((next >> (16 - length)) as u16).wrapping_add(offset);
-                return (self.meaning(place as usize), length as u32);
+    /// Meaning and length of the codeword at the start of these bits, which is not in the table.
+    #[inline(never)]
+    fn long(&self, next: u32) -> (u8, u32) {
+        let mut length = self.table_bits as usize;
+        while let Some(of) = self.lengths.get(length) {
+            length += 1;
+            if next >> 16 < of.limit as u32 || length >= self.max_length as usize {
+                let word = (next >> 16 >> (16 - length)) as u16;
+                return (self.meaning(word.wrapping_add(of.offset)), length as u32);
             }
         }
-        (self.meaning(0), 0) // only the code of one symbol and no bits ends here
+        (self.meaning(0), 0)
     }
 
-    fn meaning(&self, place: usize) -> u8 {
+    fn meaning(&self, place: u16) -> u8 {
         if self.symbols.is_empty() {
             place as u8
         } else {
-            self.symbols.get(place).copied().unwrap_or(0)
+            self.symbols.get(place as usize).copied().unwrap_or(0)
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn long(&self, next: u32) -> (u8, u32) {
-        self.compare(next >> 16, self.table_bits as usize + 1)
     }
 
     /// Meaning and length, 0 … 15, of the codeword at the start of these bits, of which the first
     /// 16 are looked at.
-    #[inline(always)]
+    #[inline(never)]
     pub fn look(&self, next: u32) -> (u8, u32) {
-        // Two shifts: a single one by 32 would overflow where there is no table.
-        let place = (next >> 1 >> (31 - self.table_bits)) as usize * 2;
-        let entry = self
-            .table
-            .get(place..)
-            .and_then(|rest| rest.first_chunk::<2>());
-        match entry {
-            Some(&[symbol, length]) if length != 0 => (symbol as u8, length as u32),
+        let index = next >> 16 >> (16 - self.table_bits);
+        match self.table.get(index as usize).map(|&entry| fields(entry)) {
+            Some((length, meaning)) if length != LONGER => (meaning as u8, length & !RARE),
+            _ if self.max_length == 0 => (self.meaning(0), 0),
             _ => self.long(next),
         }
     }
@@ -237,7 +275,7 @@ mod tests {
             let bytes = [0x13, table_bits, 1, 1, 2, 50, 60, 70, 80];
             let code = parse(&bytes).expect("complete");
             let mut table = vec![0; code.table_bytes()];
-            let decoder = code.decoder(&mut table);
+            let decoder = code.decoder(&mut table, None);
             for (bits, expected) in [
                 (0b0, (50, 1)),
                 (0b100, (60, 2)),
@@ -256,6 +294,6 @@ mod tests {
     #[test]
     fn a_code_of_one_symbol_takes_no_bits() {
         let code = parse(&[0x10, 0, 9]).expect("complete");
-        assert_eq!(code.decoder(&mut []).look(u32::MAX), (9, 0));
+        assert_eq!(code.decoder(&mut [], None).look(u32::MAX), (9, 0));
     }
 }

@@ -4,7 +4,7 @@ use crate::FormatError;
 use crate::crc::crc32;
 use crate::cursor::Cursor;
 use crate::operator::{self, Kind, Operator};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, Tensors};
 
 /// First bytes of every image.
 pub const MAGIC: [u8; 4] = *b"Pith";
@@ -26,11 +26,10 @@ pub struct Model<'a> {
     arena_bytes: usize,
     input: Tensor,
     output: Tensor,
-    tensor_count: u32,
+    tensors: Tensors<'a>,
     operator_count: u32,
-    tensors_at: usize,
-    operators_at: usize,
-    metadata_at: usize,
+    operators: Cursor<'a>,
+    metadata: Cursor<'a>,
 }
 
 impl<'a> Model<'a> {
@@ -44,31 +43,23 @@ impl<'a> Model<'a> {
         let arena_bytes = cursor.size()?;
         let (input, output) = (cursor.varint()?, cursor.varint()?);
         let tensor_count = count(&mut cursor)?;
-        let tensors_at = cursor.position();
-        for _ in 0..tensor_count {
-            if Tensor::parse(&mut cursor)?.end() > arena_bytes {
-                return Err(FormatError::Arena);
-            }
-        }
+        let tensors = Tensors::parse(&mut cursor, tensor_count, arena_bytes)?;
         let operator_count = count(&mut cursor)?;
-        let operators_at = cursor.position();
-        let tensor = |index| nth_tensor(bytes, tensors_at, tensor_count, index);
+        let operators = cursor;
         for _ in 0..operator_count {
-            check_operator(&operator::parse(&mut cursor, tensor)?, arena_bytes)?;
+            check_operator(&operator::parse(&mut cursor, &tensors)?, arena_bytes)?;
         }
-        let metadata_at = cursor.position();
+        let metadata = cursor;
         check_metadata(&mut cursor, bytes.len())?;
-        let (input, output) = (tensor(input)?, tensor(output)?);
         Ok(Self {
             bytes,
             arena_bytes,
-            input,
-            output,
-            tensor_count,
+            input: tensors.nth(input)?,
+            output: tensors.nth(output)?,
+            tensors,
             operator_count,
-            tensors_at,
-            operators_at,
-            metadata_at,
+            operators,
+            metadata,
         })
     }
 
@@ -104,13 +95,12 @@ impl<'a> Model<'a> {
 
     /// Number of tensors.
     pub const fn tensor_count(&self) -> usize {
-        self.tensor_count as usize
+        self.tensors.count() as usize
     }
 
     /// All tensors, in order of their numbers.
     pub fn tensors(&self) -> impl Iterator<Item = Tensor> + 'a {
-        let mut cursor = Cursor::new(self.bytes, self.tensors_at);
-        (0..self.tensor_count).map_while(move |_| Tensor::parse(&mut cursor).ok())
+        self.tensors.iter()
     }
 
     /// Number of operators.
@@ -120,10 +110,8 @@ impl<'a> Model<'a> {
 
     /// The operators in the order of execution.
     pub fn operators(&self) -> impl Iterator<Item = Operator<'a>> + 'a {
-        let (bytes, tensors_at, tensor_count) = (self.bytes, self.tensors_at, self.tensor_count);
-        let mut cursor = Cursor::new(bytes, self.operators_at);
-        let tensor = move |index| nth_tensor(bytes, tensors_at, tensor_count, index);
-        (0..self.operator_count).map_while(move |_| operator::parse(&mut cursor, tensor).ok())
+        let (mut cursor, tensors) = (self.operators, self.tensors);
+        (0..self.operator_count).map_while(move |_| operator::parse(&mut cursor, &tensors).ok())
     }
 
     /// Dense multiply-accumulates of one inference.
@@ -134,7 +122,7 @@ impl<'a> Model<'a> {
 
     /// Keys and values, in the order written (class labels, meaning of the input).
     pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
-        let mut cursor = Cursor::new(self.bytes, self.metadata_at);
+        let mut cursor = self.metadata;
         let count = cursor.varint().unwrap_or(0);
         (0..count).map_while(move |_| Some((text(&mut cursor).ok()?, text(&mut cursor).ok()?)))
     }
@@ -178,22 +166,6 @@ fn check_header(cursor: &mut Cursor, bytes: &[u8]) -> Result<(), FormatError> {
         return Err(FormatError::Checksum);
     }
     Ok(())
-}
-
-fn nth_tensor(
-    bytes: &[u8],
-    tensors_at: usize,
-    count: u32,
-    index: u32,
-) -> Result<Tensor, FormatError> {
-    if index >= count {
-        return Err(FormatError::Tensor);
-    }
-    let mut cursor = Cursor::new(bytes, tensors_at);
-    for _ in 0..index {
-        Tensor::parse(&mut cursor)?;
-    }
-    Tensor::parse(&mut cursor)
 }
 
 /// What an operator reads, writes and scribbles on must be inside the arena and apart.

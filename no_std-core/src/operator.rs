@@ -4,7 +4,7 @@ use crate::FormatError;
 use crate::bits::BitReader;
 use crate::cursor::Cursor;
 use crate::numerics::{MAX_BIAS, MAX_ROW, Multiplier, Output};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{Shape, Tensor, Tensors};
 use crate::weights::Weights;
 
 /// Numbers of the operators in an image.
@@ -267,14 +267,14 @@ pub const FILTER_ENTRY_BYTES: usize = 4;
 /// Most taps (kernel height × width) of a coded convolution.
 pub const MAX_TAPS: usize = 256;
 
-/// Reads one operator. `tensor` yields a tensor by its number.
+/// Reads one operator of a network with these tensors.
 pub(crate) fn parse<'a>(
     cursor: &mut Cursor<'a>,
-    tensor: impl Fn(u32) -> Result<Tensor, FormatError>,
+    tensors: &Tensors,
 ) -> Result<Operator<'a>, FormatError> {
     let code = cursor.u8()?;
-    let input = tensor(cursor.varint()?)?;
-    let output = tensor(cursor.varint()?)?;
+    let input = tensors.nth(cursor.varint()?)?;
+    let output = tensors.nth(cursor.varint()?)?;
     let scratch = cursor.size()?;
     let kind = match code {
         opcode::DENSE => {
@@ -301,7 +301,7 @@ pub(crate) fn parse<'a>(
             max: cursor.i8()?,
         }),
         opcode::SOFTMAX => softmax(cursor, &input)?,
-        opcode::ADD => add(cursor, &tensor, &input, &output)?,
+        opcode::ADD => add(cursor, tensors, &input, &output)?,
         _ => return Err(FormatError::Operator),
     };
     let elementwise = matches!(
@@ -479,11 +479,11 @@ fn softmax<'a>(cursor: &mut Cursor<'a>, input: &Tensor) -> Result<Kind<'a>, Form
 
 fn add<'a>(
     cursor: &mut Cursor<'a>,
-    tensor: impl Fn(u32) -> Result<Tensor, FormatError>,
+    tensors: &Tensors,
     input: &Tensor,
     output: &Tensor,
 ) -> Result<Kind<'a>, FormatError> {
-    let other = tensor(cursor.varint()?)?;
+    let other = tensors.nth(cursor.varint()?)?;
     let range = Output {
         zero_point: output.zero_point,
         min: cursor.i8()?,

@@ -55,6 +55,7 @@ pub struct Tensor {
 impl Tensor {
     /// Reads: `channels << 1 | has_plane`, height and width if it has a plane, scale, zero point,
     /// arena offset.
+    #[inline(never)]
     pub(crate) fn parse(cursor: &mut Cursor) -> Result<Self, FormatError> {
         let head = cursor.size()?;
         let (height, width) = if head & 1 == 1 {
@@ -78,5 +79,50 @@ impl Tensor {
 
     pub(crate) const fn overlaps(&self, start: usize, end: usize) -> bool {
         self.offset < end && start < self.end()
+    }
+}
+
+/// The tensors of an image, checked, by their numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tensors<'a> {
+    /// Where the first one stands.
+    first: Cursor<'a>,
+    count: u32,
+}
+
+impl<'a> Tensors<'a> {
+    /// Reads past all of them; each lies within the arena.
+    pub(crate) fn parse(
+        cursor: &mut Cursor<'a>,
+        count: u32,
+        arena_bytes: usize,
+    ) -> Result<Self, FormatError> {
+        let first = *cursor;
+        for _ in 0..count {
+            if Tensor::parse(cursor)?.end() > arena_bytes {
+                return Err(FormatError::Arena);
+            }
+        }
+        Ok(Self { first, count })
+    }
+
+    pub(crate) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(crate) fn nth(&self, index: u32) -> Result<Tensor, FormatError> {
+        if index >= self.count {
+            return Err(FormatError::Tensor);
+        }
+        let mut cursor = self.first;
+        for _ in 0..index {
+            Tensor::parse(&mut cursor)?;
+        }
+        Tensor::parse(&mut cursor)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Tensor> + 'a {
+        let mut cursor = self.first;
+        (0..self.count).map_while(move |_| Tensor::parse(&mut cursor).ok())
     }
 }

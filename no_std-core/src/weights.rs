@@ -6,7 +6,7 @@
 use crate::FormatError;
 use crate::bits::BitReader;
 use crate::cursor::Cursor;
-use crate::huffman::{Code, Decoder};
+use crate::huffman::{Code, Decoder, RARE, fields};
 
 /// Where weights stand.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,11 @@ pub mod form {
     /// [`Values::Huffman`](super::Values::Huffman)
     pub const HUFFMAN: u8 = 2 << 2;
 }
+
+/// Bits of the look-up tables that the fastest loop over runs of Huffman-coded values is made for.
+pub const RUN_TABLE_BITS: u8 = 7;
+/// As [`RUN_TABLE_BITS`], for the values.
+pub const VALUE_TABLE_BITS: u8 = 6;
 
 impl<'a> Weights<'a> {
     pub(crate) fn parse(
@@ -149,11 +154,15 @@ impl<'a> Weights<'a> {
         let (values, rest) = split(scratch, self.value_table_bytes());
         let (runs, _) = split(rest, self.run_table_bytes());
         let value_decoder = match &self.values {
-            Values::Huffman(code) => code.decoder(values),
+            Values::Huffman(code) => code.decoder(values, None),
             _ => Decoder::none(),
         };
         let (run_decoder, left) = match &self.positions {
-            Positions::Runs { code, nonzero, .. } => (code.decoder(runs), *nonzero),
+            Positions::Runs {
+                code,
+                skip,
+                nonzero,
+            } => (code.decoder(runs, Some(*skip)), *nonzero),
             _ => (Decoder::none(), 0),
         };
         let (bits, weights) = (BitReader::new(self.stream), *self);
@@ -164,7 +173,6 @@ impl<'a> Weights<'a> {
             run_decoder,
             left,
             column: 0,
-            placed: false,
         }
     }
 }
@@ -211,6 +219,9 @@ fn runs<'a>(cursor: &mut Cursor<'a>) -> Result<Positions<'a>, FormatError> {
     }
 }
 
+/// Zeros of a bitmap passed in one step.
+const MAX_ZEROS: u32 = 24;
+
 /// Reads a matrix row by row. Reading is total: every step moves to a later position, positions
 /// end with the row, and bits past the stream's end are zeros.
 #[derive(Debug)]
@@ -221,30 +232,24 @@ pub struct Reader<'a, 't> {
     run_decoder: Decoder<'a, 't>,
     /// Weights not read yet (runs).
     left: u32,
-    /// Next position, relative to the row's start; may lie beyond its end (runs).
+    /// Where the next run starts, relative to the row's start, modulo 2³² or more: a run may have
+    /// begun before it (runs).
     column: usize,
-    /// Whether a weight stands at `column` (runs).
-    placed: bool,
 }
 
 impl Reader<'_, '_> {
-    /// Σ x·w over the next row; `x` has `columns` elements, fewer count as far as they go.
+    /// Σ x·w over the next row; `x` has `columns` elements.
     pub fn dot(&mut self, x: &[i8]) -> i32 {
-        let mut sum = 0i32;
-        if let (Positions::Runs { skip, .. }, Values::Huffman(_)) =
-            (&self.weights.positions, &self.weights.values)
+        if let Positions::Runs { skip, .. } = self.weights.positions
+            && let Some(sum) = self.dot_of_runs(skip, x)
         {
-            let skip = *skip;
-            self.runs_of_symbols(skip, |column, weight| {
-                let x = x.get(column).copied().unwrap_or(0) as i32;
-                sum = sum.wrapping_add(x * weight);
-            });
-        } else {
-            self.row(&mut |column, weight| {
-                let x = x.get(column).copied().unwrap_or(0) as i32;
-                sum = sum.wrapping_add(x * weight);
-            });
+            return sum;
         }
+        let mut sum = 0i32;
+        self.row(&mut |column, weight| {
+            let x = x.get(column).copied().unwrap_or(0) as i32;
+            sum = sum.wrapping_add(x * weight);
+        });
         sum
     }
 
@@ -266,66 +271,91 @@ impl Reader<'_, '_> {
     }
 
     fn bitmap(&mut self, visit: &mut dyn FnMut(usize, i32)) {
-        for column in 0..self.weights.columns {
-            if self.bits.read(1) == 1 {
-                let value = self.value();
-                visit(column, value);
-            }
-        }
-    }
-
-    /// Column arithmetic cannot overflow: it grows by at most 255 past a row of at most 2¹⁶.
-    fn runs(&mut self, skip: u8, visit: &mut dyn FnMut(usize, i32)) {
-        while self.left > 0 {
-            if !self.placed {
-                let (run, length) = self.run_decoder.look(self.bits.peek());
-                self.bits.skip(length);
-                self.column += run as usize;
-                self.placed = run != skip;
-            }
-            if self.column >= self.weights.columns {
-                self.column -= self.weights.columns;
+        let mut column = 0;
+        while column < self.weights.columns {
+            let zeros = self.bits.peek().leading_zeros().min(MAX_ZEROS);
+            let at = column + zeros as usize;
+            if at >= self.weights.columns {
+                self.bits.skip((self.weights.columns - column) as u32);
                 return;
             }
-            if self.placed {
+            self.bits.skip(zeros);
+            column = at;
+            if zeros < MAX_ZEROS {
+                self.bits.skip(1);
                 let value = self.value();
-                visit(self.column, value);
-                self.column += 1;
-                self.left -= 1;
-                self.placed = false;
+                visit(column, value);
+                column += 1;
             }
         }
     }
 
-    /// As [`runs`](Self::runs) with Huffman-coded values, for the inner loop of a sparse network:
-    /// state in registers, one load of bits for a run and the value after it (at most 15 + 6 bits
-    /// of 25; a value behind a longer codeword loads anew).
-    #[inline(always)]
-    fn runs_of_symbols(&mut self, skip: u8, mut visit: impl FnMut(usize, i32)) {
-        let columns = self.weights.columns;
-        let (mut bits, mut column, mut left) = (self.bits, self.column, self.left);
-        let mut placed = self.placed;
-        while left > 0 {
-            if !placed {
-                let (run, length) = self.run_decoder.look(bits.peek());
-                bits.skip(length);
-                column += run as usize;
-                placed = run != skip;
-            }
-            if column >= columns {
-                column -= columns;
+    /// A run that leads past the row's end is read again in the next row, from a column before its
+    /// start; columns wrap there.
+    fn runs(&mut self, skip: u8, visit: &mut dyn FnMut(usize, i32)) {
+        while self.left > 0 {
+            let (run, length) = self.run_decoder.look(self.bits.peek());
+            let column = self.column.wrapping_add(run as usize);
+            if column >= self.weights.columns {
                 break;
             }
-            if placed {
-                let (value, length) = self.value_decoder.look(bits.peek());
-                bits.skip(length);
-                visit(column, value as i8 as i32);
-                column += 1;
-                left -= 1;
-                placed = false;
+            self.bits.skip(length);
+            self.column = column;
+            if run != skip {
+                let value = self.value();
+                visit(column, value);
+                self.column = column + 1;
+                self.left -= 1;
             }
         }
-        (self.bits, self.column, self.left, self.placed) = (bits, column, left, placed);
+        self.column = self.column.wrapping_sub(self.weights.columns);
+    }
+
+    /// [`dot`](Self::dot) for the form and the tables of a sparse layer. A function of its own, so
+    /// that its inner loop has the registers to itself.
+    #[inline(never)]
+    fn dot_of_runs(&mut self, skip: u8, x: &[i8]) -> Option<i32> {
+        let runs = self.run_decoder.table::<{ 1 << RUN_TABLE_BITS }>()?;
+        let values = self.value_decoder.table::<{ 1 << VALUE_TABLE_BITS }>()?;
+        let (mut bits, mut column, mut left) = (self.bits, self.column, self.left);
+        let mut sum = 0i32;
+        while left > 0 {
+            // 25 bits hold a run found by look-up and the value after it.
+            let mut next = bits.peek();
+            let (mut length, mut run) = fields(runs[(next >> (32 - RUN_TABLE_BITS)) as usize]);
+            if length & RARE == 0 {
+                (run, next) = (run & 0xff, next << length);
+            } else {
+                let meaning;
+                (meaning, length) = self.run_decoder.rare(length, run, next);
+                let after = bits.after(length);
+                next = after.peek();
+                run = meaning as i32;
+                if meaning == skip && column.wrapping_add(skip as usize) < x.len() {
+                    (bits, column) = (after, column.wrapping_add(skip as usize));
+                    continue;
+                }
+            }
+            let at = column.wrapping_add(run as usize);
+            let Some(&x) = x.get(at) else {
+                break;
+            };
+            bits.skip(length);
+            let (mut length, mut value) =
+                fields(values[(next >> (32 - VALUE_TABLE_BITS)) as usize]);
+            if length & RARE != 0 {
+                let meaning;
+                (meaning, length) = self.value_decoder.rare(length, value, next);
+                value = meaning as i8 as i32;
+            }
+            bits.skip(length);
+            sum = sum.wrapping_add(x as i32 * value);
+            column = at.wrapping_add(1);
+            left -= 1;
+        }
+        (self.bits, self.left) = (bits, left);
+        self.column = column.wrapping_sub(x.len());
+        Some(sum)
     }
 
     fn value(&mut self) -> i32 {

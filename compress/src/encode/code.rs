@@ -4,7 +4,7 @@ use super::bits::BitWriter;
 use super::ledger::Category;
 use super::writer::Writer;
 use huffman_compress::CodeBuilder;
-use no_std_core::huffman::{MAX_LENGTH, MAX_TABLE_BITS};
+use no_std_core::huffman::MAX_LENGTH;
 
 /// A canonical code over symbols that mean bytes.
 #[derive(Clone, Debug)]
@@ -62,8 +62,6 @@ impl Code {
             previous = length;
         }
         let (lengths, meanings): (Vec<usize>, Vec<u8>) = order.into_iter().unzip();
-        let longest = lengths.last().copied().unwrap_or(0);
-        let table_bits = table_bits.min(longest as u8).min(MAX_TABLE_BITS);
         Self {
             meanings,
             lengths,

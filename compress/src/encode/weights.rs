@@ -4,7 +4,7 @@ use super::bits::BitWriter;
 use super::code::{Code, Counts, entropy_bits};
 use super::ledger::Category;
 use super::writer::Writer;
-use no_std_core::weights::{form, index_bits};
+use no_std_core::weights::{RUN_TABLE_BITS, VALUE_TABLE_BITS, form, index_bits};
 
 /// Which forms the encoder may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +51,6 @@ impl Written {
         image.stream(&self.stream, self.position_bits);
     }
 }
-
-/// Bits of look-up tables: long codewords are rare, and scratch memory is not free.
-const RUN_TABLE_BITS: u8 = 7;
-const VALUE_TABLE_BITS: u8 = 6;
 
 /// Largest codebook whose indices are tried without Huffman codes.
 const MAX_INDEXED: usize = 128;

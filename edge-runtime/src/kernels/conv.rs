@@ -124,13 +124,11 @@ impl<'o, 'a> Conv<'o, 'a> {
         let mut biases = self.linear.biases();
         for filter in 0..self.output.channels {
             let first_channel = self.first_channel(filter);
-            let mut slots = entries.chunks_exact_mut(FILTER_ENTRY_BYTES);
+            let mut slots = entries.as_chunks_mut().0.iter_mut();
             let mut used = 0;
             reader.row(&mut |column, weight| {
                 if let Some(slot) = slots.next() {
-                    slot.copy_from_slice(
-                        &self.entry(column, weight, first_channel).map(|b| b as i8),
-                    );
+                    *slot = self.entry(column, weight, first_channel).map(|b| b as i8);
                     used += FILTER_ENTRY_BYTES;
                 }
             });
@@ -182,7 +180,7 @@ impl<'o, 'a> Conv<'o, 'a> {
     fn border(&self, x: &[i8], entries: &[i8], at: Position) -> i32 {
         let padding = self.padding_taps(at);
         let corner = (at.y * self.input.width as isize + at.x) * self.input.channels as isize;
-        let product = |entry: &[i8]| {
+        let product = |entry: &[i8; FILTER_ENTRY_BYTES]| {
             let [offset, tap, weight] = fields(entry);
             let padded = padding[tap / 32 % padding.len()] >> (tap % 32) & 1 == 1;
             let value = x
@@ -191,10 +189,8 @@ impl<'o, 'a> Conv<'o, 'a> {
                 .unwrap_or(0) as i32;
             (if padded { self.zero_point } else { value }) * weight as i8 as i32
         };
-        entries
-            .chunks_exact(FILTER_ENTRY_BYTES)
-            .map(product)
-            .fold(0, i32::wrapping_add)
+        let (entries, _) = entries.as_chunks();
+        entries.iter().map(product).fold(0, i32::wrapping_add)
     }
 
     /// A bit for each tap that falls on padding.
@@ -213,22 +209,18 @@ impl<'o, 'a> Conv<'o, 'a> {
 
 #[inline(always)]
 fn interior(x: &[i8], entries: &[i8]) -> i32 {
-    let product = |entry: &[i8]| {
+    let product = |entry: &[i8; FILTER_ENTRY_BYTES]| {
         let [offset, _, weight] = fields(entry);
         x.get(offset).copied().unwrap_or(0) as i32 * weight as i8 as i32
     };
-    entries
-        .chunks_exact(FILTER_ENTRY_BYTES)
-        .map(product)
-        .fold(0, i32::wrapping_add)
+    let (entries, _) = entries.as_chunks();
+    entries.iter().map(product).fold(0, i32::wrapping_add)
 }
 
 /// Offset, tap and weight (as u8) of an entry.
 #[inline(always)]
-fn fields(entry: &[i8]) -> [usize; 3] {
-    let word = entry
-        .first_chunk::<4>()
-        .map_or(0, |bytes| u32::from_le_bytes(bytes.map(|b| b as u8)));
+fn fields(entry: &[i8; FILTER_ENTRY_BYTES]) -> [usize; 3] {
+    let word = u32::from_le_bytes(entry.map(|byte| byte as u8));
     [
         (word & 0xffff) as usize,
         (word >> 16 & 0xff) as usize,
