@@ -23,12 +23,14 @@ impl std::str::FromStr for Method {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "min-max" => Ok(Method::MinMax),
-            "percentile" => Ok(Method::Percentile),
-            "mean-square" => Ok(Method::MeanSquare),
-            _ => Err("expected min-max, percentile or mean-square".into()),
-        }
+        trainer::names::find(
+            name,
+            &[
+                ("min-max", Method::MinMax),
+                ("percentile", Method::Percentile),
+                ("mean-square", Method::MeanSquare),
+            ],
+        )
     }
 }
 

@@ -3,18 +3,21 @@
 use crate::calibrate::Method;
 use crate::host;
 use crate::inspect::inspect;
-use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress, write_file};
-use crate::report::{Measure, Report};
+use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress};
+use crate::report::{Measure, Report, Sized};
 use crate::settings::{Prune, PruneBy, Quantize, Settings};
 use clap::{Args, Parser, Subcommand};
 use no_std_core::Model;
+use no_std_core::tensor::Tensor;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use trainer::data::{Augment, DataSpec, Dataset, Splits};
+use trainer::command::{self, EvalArgs, Failure, check_outputs, print};
+use trainer::data::{Augment, DataSpec, Dataset, Splits, read_inputs};
+use trainer::files::{parse_toml, write_atomically};
 use trainer::graph::Graph;
-use trainer::train::{DeviceChoice, error_percent, interrupt, predict};
-
-type Failure = Box<dyn std::error::Error>;
+use trainer::names::meant;
+use trainer::onnx;
+use trainer::train::{DeviceChoice, TrainError, check_fit, error_percent, interrupt, predict};
 
 /// Compresses a neural network into an image for microcontrollers.
 ///
@@ -45,6 +48,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Shows an image's operators, tensors, encodings, arena map and the purpose of every byte.
+    #[command(after_help = "\
+Examples:
+  compress inspect digits.pith
+  compress inspect digits.pith --json")]
     Inspect {
         /// A .pith file.
         image: PathBuf,
@@ -53,21 +60,18 @@ enum Command {
         json: bool,
     },
     /// Runs a model on inputs from an NPY file.
+    #[command(after_help = "\
+Examples:
+  compress run digits.pith --input x.npy --output y.npy          real values
+  compress run digits.pith --input x.npy --output y.npy --raw    the device's integers
+  compress run digits.onnx --input x.npy --output y.npy          the float graph")]
     Run(RunArgs),
-    /// Measures a model's accuracy.
-    Eval {
-        /// A .pith or .onnx file.
-        model: PathBuf,
-        /// Labelled data, such as `mnist:DIR` or `glyphs`.
-        #[arg(long)]
-        data: DataSpec,
-        /// Which examples.
-        #[arg(long, default_value = "test", value_parser = ["test", "train"])]
-        split: String,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Measures the accuracy of a model: of an image's integers (.pith) or of a float graph (.onnx).
+    #[command(after_help = "\
+Examples:
+  compress eval digits.pith --data mnist:DIR
+  compress eval digits.onnx --data mnist:DIR --split train --json")]
+    Eval(EvalArgs),
 }
 
 #[derive(Debug, Args)]
@@ -88,14 +92,17 @@ struct RunArgs {
 #[derive(Debug, Args)]
 struct CompressArgs {
     /// An ONNX model.
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = model_file)]
     model: Option<PathBuf>,
+    /// A second model, or what follows a misspelt command.
+    #[arg(hide = true, value_parser = second_model)]
+    _second: Option<String>,
     /// Prunes this share of the weights (0.9 unless given), with retraining where there is data.
     #[arg(long, value_name = "SPARSITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.9")]
     prune: Option<f64>,
-    /// How pruning is spread over the layers: global or sensitivity.
-    #[arg(long, value_name = "HOW", default_value = "global", value_parser = prune_by)]
-    prune_by: PruneBy,
+    /// How pruning is spread over the layers: global (the default) or sensitivity.
+    #[arg(long, value_name = "HOW")]
+    prune_by: Option<PruneBy>,
     /// Shares the weights of each layer among 2^BITS values (4 bits unless given).
     #[arg(long, value_name = "BITS", num_args = 0..=1, require_equals = true, default_missing_value = "4")]
     quantize: Option<u8>,
@@ -106,11 +113,26 @@ struct CompressArgs {
     #[arg(long, overrides_with = "no_huffman")]
     huffman: bool,
     /// Never Huffman-codes.
-    #[arg(long)]
+    #[arg(long, overrides_with = "huffman")]
     no_huffman: bool,
-    /// Processor whose weight layouts are preferred; every runtime runs every image.
-    #[arg(long, default_value = "any", value_parser = ["any"])]
+    /// Processor whose weight layouts are preferred; every runtime runs every image. So far one
+    /// layout serves them all.
+    #[arg(long, default_value = "any", value_parser = ["any", "m0", "m4", "host"])]
     target: String,
+    /// Refuses an image whose test error is more percentage points above the float model's.
+    #[arg(
+        long,
+        value_name = "POINTS",
+        requires = "data",
+        allow_hyphen_values = true
+    )]
+    max_loss: Option<f64>,
+    /// Refuses a larger image.
+    #[arg(long, value_name = "N")]
+    max_bytes: Option<usize>,
+    /// Refuses an image with a larger arena.
+    #[arg(long, value_name = "N")]
+    max_ram: Option<usize>,
     /// Labelled data for retraining, calibration and accuracy, such as `mnist:DIR` or `glyphs`.
     #[arg(long, value_name = "SPEC")]
     data: Option<DataSpec>,
@@ -126,9 +148,9 @@ struct CompressArgs {
     /// Distortion of training images: `default`, `none`, or `shift=2,rotate=10,scale=0.1,shear=0.1`.
     #[arg(long, value_name = "HOW")]
     augment: Option<Augment>,
-    /// Of every random choice.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Of every random choice; 1 unless given.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Ordered settings in a TOML file; flags override it.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -146,12 +168,18 @@ struct CompressArgs {
     report: Option<PathBuf>,
 }
 
-fn prune_by(name: &str) -> Result<PruneBy, String> {
-    match name {
-        "global" => Ok(PruneBy::Global),
-        "sensitivity" => Ok(PruneBy::Sensitivity),
-        _ => Err("expected global or sensitivity".into()),
+/// A file, or a misspelt command.
+fn model_file(text: &str) -> Result<PathBuf, String> {
+    let hint = meant(text, ["inspect", "run", "eval"]);
+    if hint.is_empty() || Path::new(text).exists() {
+        Ok(text.into())
+    } else {
+        Err(format!("there is no such file or command{hint}"))
     }
+}
+
+fn second_model(_: &str) -> Result<String, &'static str> {
+    Err("one model is compressed at a time")
 }
 
 fn bounds(text: &str) -> Result<(f32, f32), String> {
@@ -166,25 +194,12 @@ fn bounds(text: &str) -> Result<(f32, f32), String> {
 
 /// Runs the command line; the exit status. Errors are one line on standard error.
 pub fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
+    command::run(|cli: Cli| match cli.command {
         Some(Command::Inspect { image, json }) => run_inspect(&image, json),
         Some(Command::Run(args)) => run_model(&args),
-        Some(Command::Eval {
-            model,
-            data,
-            split,
-            json,
-        }) => run_eval(&model, &data, &split, json),
+        Some(Command::Eval(args)) => run_eval(&args),
         None => run_compress(&cli.compress),
-    };
-    match done {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn read_image(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -204,86 +219,73 @@ fn run_inspect(path: &Path, json: bool) -> Result<(), Failure> {
     let bytes = read_image(path)?;
     let inspection = inspect(&parse(path, &bytes)?);
     if json {
-        println!("{}", serde_json::to_string_pretty(&inspection)?);
+        print(serde_json::to_string_pretty(&inspection)?)
     } else {
-        print!("{inspection}");
+        print(inspection.to_string().trim_end())
     }
-    Ok(())
 }
 
-fn run_eval(path: &Path, spec: &DataSpec, split: &str, json: bool) -> Result<(), Failure> {
-    let Splits { train, test } = spec.load()?;
-    let data = if split == "train" { train } else { test };
-    let value = if is_onnx(path) {
-        error_percent(&trainer::onnx::read(path)?, &data, DeviceChoice::Cpu)?
-    } else {
-        let bytes = read_image(path)?;
-        let model = parse(path, &bytes)?;
-        if model.output_len() < data.classes {
-            return Err(format!(
-                "the model has {} outputs for {} classes",
-                model.output_len(),
-                data.classes
-            )
-            .into());
-        }
-        host::error_percent(&model, &data.inputs, &data.labels)?
-    };
-    let measure = Measure::error_percent(value, split, data.len());
-    if json {
-        println!("{}", serde_json::to_string(&measure)?);
-    } else {
-        println!(
-            "{:.2} % error on {} {} examples",
-            measure.value, measure.n, measure.split
-        );
+fn run_eval(args: &EvalArgs) -> Result<(), Failure> {
+    if is_onnx(&args.model) {
+        let graph = onnx::read(&args.model)?;
+        return args.run(|data| Ok(error_percent(&graph, data, DeviceChoice::Cpu)?));
+    }
+    let bytes = read_image(&args.model)?;
+    let model = parse(&args.model, &bytes)?;
+    args.run(|data| {
+        check_image(&model, data)?;
+        Ok(host::error_percent(&model, &data.inputs, &data.labels)?)
+    })
+}
+
+/// Whether an image can be measured on this data.
+fn check_image(model: &Model, data: &Dataset) -> Result<(), TrainError> {
+    let (outputs, classes) = (model.output_len(), data.classes);
+    if model.input_len() != data.input_len() {
+        return Err(TrainError::InputShape {
+            model: channels_first(model.input()),
+            data: data.input_shape.clone(),
+        });
+    }
+    if outputs < classes {
+        return Err(TrainError::Classes { outputs, classes });
     }
     Ok(())
 }
 
 fn run_model(args: &RunArgs) -> Result<(), Failure> {
-    let inputs = read_npy(&args.input)?;
+    check_outputs(&[&args.model, &args.input], &[&args.output])?;
     if is_onnx(&args.model) {
         if args.raw {
             return Err("--raw is for .pith images: a float graph has no integers".into());
         }
-        let graph = trainer::onnx::read(&args.model)?;
+        let graph = onnx::read(&args.model)?;
+        let inputs = read_inputs(&args.input, &graph.value(graph.input).shape)?;
         let shape = &graph.value(graph.output).shape;
         let outputs = predict(&graph, &inputs, DeviceChoice::Cpu)?;
         return write_npy(&args.output, shape, &outputs);
     }
     let bytes = read_image(&args.model)?;
     let model = parse(&args.model, &bytes)?;
-    let integers = host::run(&model, &inputs)?;
-    let out = model.output().shape;
-    let shape = match (out.height, out.width) {
-        (1, 1) => vec![out.channels],
-        (height, width) => vec![out.channels, height, width],
-    };
+    let inputs = read_inputs(&args.input, &channels_first(model.input()))?;
+    let named = |e| format!("{}: {e}", args.input.display());
+    let integers = host::run(&model, &inputs).map_err(named)?;
+    let shape = channels_first(model.output());
     if args.raw {
         write_npy(&args.output, &shape, &integers)
     } else {
-        write_npy(
-            &args.output,
-            &shape,
-            &host::dequantize(model.output(), &integers),
-        )
+        let values = host::dequantize(model.output(), &integers);
+        write_npy(&args.output, &shape, &values)
     }
 }
 
-fn read_npy(path: &Path) -> Result<Vec<f32>, Failure> {
-    let fail = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let bytes = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    let file = npyz::NpyFile::new(&bytes[..]).map_err(|e| fail(&e))?;
-    if file.order() != npyz::Order::C {
-        return Err(fail(&"the array is in Fortran order; save it in C order").into());
+/// A tensor's shape as the float model has it.
+fn channels_first(tensor: &Tensor) -> Vec<usize> {
+    let shape = tensor.shape;
+    match (shape.height, shape.width) {
+        (1, 1) => vec![shape.channels],
+        (height, width) => vec![shape.channels, height, width],
     }
-    let reader = file
-        .data::<f32>()
-        .map_err(|e| fail(&format!("expected float32: {e}")))?;
-    reader
-        .collect::<Result<Vec<f32>, _>>()
-        .map_err(|e| fail(&e).into())
 }
 
 /// Writes `[n, shape...]`.
@@ -306,38 +308,30 @@ fn write_npy<T: npyz::AutoSerialize + Copy>(
         .begin_nd()?;
     writer.extend(values.iter().copied())?;
     writer.finish()?;
-    Ok(write_file(path, &bytes)?)
+    Ok(write_atomically(path, &bytes)?)
 }
 
 fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     let Some(path) = &args.model else {
         return Err("name an ONNX model; --help shows examples".into());
     };
+    let beside_model = || path.with_extension("pith");
+    let output = args.output.clone().unwrap_or_else(beside_model);
+    check_files(args, path, &output)?;
     let settings = settings(args)?;
     settings.check()?;
-    let output = args
-        .output
-        .clone()
-        .unwrap_or_else(|| path.with_extension("pith"));
-    for target in [Some(&output), args.onnx.as_ref(), args.report.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        check_folder(target)?;
-    }
-    let graph = trainer::onnx::read(path)?;
+    let seed = seed(args, &settings);
+    let graph = onnx::read(path)?;
     let splits = args.data.as_ref().map(DataSpec::load).transpose()?;
     let examples = match &splits {
         Some(splits) => {
-            check_data(&graph, &splits.train)?;
+            check_fit(&graph, &splits.train)?;
             Examples::Data(&splits.train)
         }
         None => {
             eprintln!("{}", without_data(args));
-            Examples::Synthetic {
-                range: args.input_range,
-                seed: args.seed,
-            }
+            let range = args.input_range;
+            Examples::Synthetic { range, seed }
         }
     };
     interrupt::listen();
@@ -346,29 +340,68 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
         resume: args.resume,
     };
     let compressed = compress(&graph, examples, &settings, &checkpoints)?;
-    let mut report = Report::new(
-        &graph.name,
-        args.seed,
-        graph.parameter_count(),
-        graph.macs(),
-        &compressed,
-    );
+    let (parameters, macs) = (graph.parameter_count(), graph.macs());
+    let mut report = Report::new(&graph.name, seed, parameters, macs, &compressed);
     if let Some(Splits { test, .. }) = &splits {
         measure(&mut report, &graph, &compressed.encoded.bytes, test)?;
     }
-    write_file(&output, &compressed.encoded.bytes)?;
-    if let Some(onnx) = &args.onnx {
-        trainer::onnx::write(
-            &compressed.graph,
-            onnx,
-            trainer::onnx::WriteOptions::default(),
-        )?;
+    check_limits(args, &report)?;
+    write_atomically(&output, &compressed.encoded.bytes)?;
+    if let Some(path) = &args.onnx {
+        onnx::write(&compressed.graph, path, onnx::WriteOptions::default())?;
     }
     if let Some(path) = &args.report {
-        write_file(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
+        write_atomically(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
     }
     checkpoints.remove();
-    println!("{}\nwrote {}", report.summary(), output.display());
+    print(format!("{}\nwrote {}", report.summary(), output.display()))
+}
+
+/// Refuses outputs that cannot be written or would replace another file, before any work.
+fn check_files(args: &CompressArgs, model: &Path, output: &Path) -> Result<(), Failure> {
+    let mut inputs = vec![model];
+    inputs.extend(args.config.as_deref());
+    inputs.extend(args.data.iter().flat_map(DataSpec::files));
+    let mut outputs = vec![output];
+    outputs.extend(
+        [&args.onnx, &args.report]
+            .into_iter()
+            .flatten()
+            .map(|p| &**p),
+    );
+    check_outputs(&inputs, &outputs)
+}
+
+/// Holds an image against `--max-bytes`, `--max-ram` and `--max-loss`.
+fn check_limits(args: &CompressArgs, report: &Report) -> Result<(), Failure> {
+    let error = |sized: &Sized| sized.measure.as_ref().map_or(0.0, |m| m.value);
+    let loss = error(&report.image) - error(&report.float);
+    let limits = [
+        (
+            "max-bytes",
+            "bytes",
+            args.max_bytes.map(|n| n as f64),
+            report.image.bytes as f64,
+        ),
+        (
+            "max-ram",
+            "bytes of arena",
+            args.max_ram.map(|n| n as f64),
+            report.arena_bytes as f64,
+        ),
+        (
+            "max-loss",
+            "points of error more than the float model",
+            args.max_loss,
+            loss,
+        ),
+    ];
+    for (flag, what, limit, value) in limits {
+        if let Some(limit) = limit.filter(|limit| value > *limit) {
+            let value = (value * 1000.0).round() / 1000.0;
+            return Err(format!("the image has {value} {what}, --{flag} allows {limit}").into());
+        }
+    }
     Ok(())
 }
 
@@ -400,49 +433,13 @@ fn without_data(args: &CompressArgs) -> String {
     )
 }
 
-fn check_folder(file: &Path) -> Result<(), Failure> {
-    let folder = file
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    if folder.is_dir() {
-        Ok(())
-    } else {
-        Err(format!(
-            "cannot write {}: there is no folder {}",
-            file.display(),
-            folder.display()
-        )
-        .into())
-    }
-}
-
-fn check_data(graph: &Graph, data: &Dataset) -> Result<(), Failure> {
-    let (input, outputs) = (graph.value(graph.input), graph.value(graph.output).len());
-    if input.len() != data.input_len() {
-        return Err(format!(
-            "the model takes inputs of {:?} and the data has {:?}",
-            input.shape, data.input_shape
-        )
-        .into());
-    }
-    if outputs < data.classes {
-        return Err(format!(
-            "the model has {outputs} outputs for {} classes",
-            data.classes
-        )
-        .into());
-    }
-    Ok(())
-}
-
 /// The configuration file's settings, changed by flags.
 fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
     let mut settings = match &args.config {
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-            toml::from_str(&text).map_err(|e| one_line(path, &e))?
+            parse_toml(&text).map_err(|e| format!("{}: {e}", path.display()))?
         }
         None => Settings {
             hold_out: DEFAULT_HOLD_OUT,
@@ -454,7 +451,8 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
             train: training(DEFAULT_EPOCHS * 2 / 3, 1e-5, 0.0),
             ..Prune::default()
         });
-        (prune.sparsity, prune.by) = (sparsity, args.prune_by);
+        prune.sparsity = sparsity;
+        prune.layers.clear();
     }
     if let Some(bits) = args.quantize {
         let quantize = settings.quantize.get_or_insert_with(|| Quantize {
@@ -462,10 +460,15 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
             ..Quantize::default()
         });
         quantize.bits = bits;
+        quantize.entries.clear();
     }
     settings.grid = args.grid.unwrap_or(settings.grid);
     settings.calibration = args.calibrate.unwrap_or(settings.calibration);
-    settings.huffman &= !args.no_huffman;
+    settings.huffman = (settings.huffman || args.huffman) && !args.no_huffman;
+    if let Some(by) = args.prune_by {
+        let prune = settings.prune.as_mut();
+        prune.ok_or("--prune-by needs --prune")?.by = by;
+    }
     let both = settings.prune.is_some() && settings.quantize.is_some();
     let prune = settings
         .prune
@@ -476,13 +479,20 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
         .as_mut()
         .map(|q| (&mut q.train, if both { 1 } else { 3 }));
     for (train, thirds) in prune.into_iter().chain(quantize) {
-        train.seed = args.seed;
+        train.seed = args.seed.unwrap_or(train.seed);
         train.augment = args.augment.unwrap_or(train.augment);
         train.epochs = args
             .epochs
             .map_or(train.epochs, |epochs| (epochs * thirds).div_ceil(3));
     }
     Ok(settings)
+}
+
+/// The seed given, or the first of the configuration file's.
+fn seed(args: &CompressArgs, settings: &Settings) -> u64 {
+    let prune = settings.prune.as_ref().map(|p| p.train.seed);
+    let quantize = settings.quantize.as_ref().map(|q| q.train.seed);
+    args.seed.or(prune).or(quantize).unwrap_or(1)
 }
 
 /// Training examples kept apart unless a configuration file says otherwise.
@@ -498,15 +508,4 @@ fn training(epochs: usize, l2: f64, learning_rate: f64) -> trainer::train::Train
         learning_rate,
         ..Default::default()
     }
-}
-
-fn one_line(path: &Path, error: &toml::de::Error) -> String {
-    let place = error
-        .span()
-        .map_or_else(String::new, |span| format!(" at byte {}", span.start));
-    format!(
-        "{}{place}: {}",
-        path.display(),
-        error.message().replace('\n', " ")
-    )
 }

@@ -16,6 +16,14 @@ pub enum HostError {
         /// Elements given.
         given: usize,
     },
+    /// Another number of inputs than of labels.
+    #[error("there are {labels} labels for {inputs} inputs of the model's size")]
+    Labels {
+        /// Inputs given.
+        inputs: usize,
+        /// Labels given.
+        labels: usize,
+    },
     /// An input that is not a number.
     #[error("input {0} holds a value that is not a number")]
     NotANumber(usize),
@@ -99,6 +107,13 @@ fn channels_first(shape: &Shape, values: &[i8]) -> Vec<i8> {
 /// # Errors
 /// When the inputs do not fit the model.
 pub fn error_percent(model: &Model, inputs: &[f32], labels: &[u32]) -> Result<f64, HostError> {
+    let (inputs_given, labels_given) = (inputs.len() / model.input_len(), labels.len());
+    if inputs_given != labels_given {
+        return Err(HostError::Labels {
+            inputs: inputs_given,
+            labels: labels_given,
+        });
+    }
     let outputs = run(model, inputs)?;
     let wrong = outputs
         .chunks(model.output_len())

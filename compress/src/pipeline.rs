@@ -12,8 +12,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
+use trainer::command::beside;
 use trainer::data::Dataset;
 use trainer::graph::Graph;
 use trainer::train::{DeviceChoice, Hook, Progress, TrainConfig, TrainError, error_percent, fit};
@@ -36,6 +37,11 @@ pub enum CompressError {
     Encode(#[from] EncodeError),
     #[error(transparent)]
     Run(#[from] HostError),
+    #[error("{source}; {} holds the pruned network, from which --resume goes on", checkpoint.display())]
+    Pruned {
+        source: CodebookError,
+        checkpoint: PathBuf,
+    },
     #[error("{given} amounts are given for the {layers} layers with weights")]
     Layers { layers: usize, given: usize },
     #[error("parameter '{0}' holds a value that is not finite; the model cannot be compressed")]
@@ -94,20 +100,35 @@ pub struct Checkpoints {
 
 impl Checkpoints {
     fn config(&self, train: &TrainConfig, stage: &str) -> TrainConfig {
-        let path = |stem: &PathBuf| stem.with_extension(format!("{stage}.ckpt"));
         TrainConfig {
-            checkpoint: self.stem.as_ref().map(path),
+            checkpoint: self.file(stage),
             resume: self.resume,
             ..train.clone()
         }
     }
 
+    fn file(&self, stage: &str) -> Option<PathBuf> {
+        let stem = self.stem.as_ref();
+        stem.map(|stem| beside(stem, &format!("{stage}.ckpt")))
+    }
+
+    /// Says where the pruned network is when there is no codebook for it.
+    fn with_pruned(&self, error: CompressError) -> CompressError {
+        match (error, self.file("prune").filter(|file| file.exists())) {
+            (CompressError::Codebook(source), Some(checkpoint)) => {
+                CompressError::Pruned { source, checkpoint }
+            }
+            (error, _) => error,
+        }
+    }
+
     /// Deletes the files of a finished run.
     pub fn remove(&self) {
-        if let Some(stem) = &self.stem {
-            for stage in ["prune", "quantize"] {
-                let _ = std::fs::remove_file(stem.with_extension(format!("{stage}.ckpt")));
-            }
+        for path in ["prune", "quantize"]
+            .iter()
+            .filter_map(|stage| self.file(stage))
+        {
+            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -123,10 +144,12 @@ pub fn compress(
     checkpoints: &Checkpoints,
 ) -> Result<Compressed, CompressError> {
     settings.check()?;
+    settings.check_training()?;
     check_finite(graph)?;
     let mut graph = graph.clone();
     fold_batch_norm(&mut graph);
     lower_check(&graph)?;
+    check_layers(&graph, settings)?;
     let (train, held_out) = match examples {
         Examples::Data(data) => {
             let seed = settings.prune.as_ref().map_or(0, |p| p.train.seed);
@@ -159,7 +182,9 @@ pub fn compress(
         run.stage("prune", |run| run.prune(settings))?;
     }
     match &settings.quantize {
-        Some(quantize) => run.stage("quantize", |run| run.share(quantize))?,
+        Some(quantize) => run
+            .stage("quantize", |run| run.share(quantize))
+            .map_err(|error| checkpoints.with_pruned(error))?,
         None => run.stage("quantize", Run::uniform)?,
     }
     let encoded = run.encode()?;
@@ -176,6 +201,43 @@ fn check_finite(graph: &Graph) -> Result<(), CompressError> {
         .iter()
         .find(|p| p.free().iter().any(|v| !v.is_finite()));
     bad.map_or(Ok(()), |p| Err(CompressError::NotFinite(p.name.clone())))
+}
+
+/// Refuses before training what can be known before it: lists of another length than the layers',
+/// codebooks larger than their layer.
+fn check_layers(graph: &Graph, settings: &Settings) -> Result<(), CompressError> {
+    let ids = weights(graph);
+    let layers = ids.len();
+    let amounts = settings.prune.as_ref().map_or(0, |p| p.layers.len());
+    let entries = settings.quantize.as_ref().map_or(0, |q| q.entries.len());
+    let wrong = [amounts, entries]
+        .into_iter()
+        .find(|&n| n > 0 && n != layers);
+    if let Some(given) = wrong {
+        return Err(CompressError::Layers { layers, given });
+    }
+    for (place, id) in ids.into_iter().enumerate() {
+        let parameter = graph.parameter(id);
+        let entries = settings
+            .quantize
+            .as_ref()
+            .map_or(0, |q| q.entries_of(place));
+        let weights = parameter
+            .materialize()
+            .iter()
+            .filter(|w| **w != 0.0)
+            .count();
+        if entries > weights {
+            let layer = parameter.name.clone();
+            return Err(CodebookError::TooLarge {
+                layer,
+                weights,
+                entries,
+            }
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what an image cannot hold before any time is spent on it.
@@ -331,14 +393,7 @@ impl Run<'_> {
     }
 
     fn amounts(&self, settings: &Prune) -> Result<Amounts, CompressError> {
-        let layers = weights(&self.graph).len();
         if !settings.layers.is_empty() {
-            if settings.layers.len() != layers {
-                return Err(CompressError::Layers {
-                    layers,
-                    given: settings.layers.len(),
-                });
-            }
             return Ok(Amounts::PerLayer(settings.layers.clone()));
         }
         match (settings.by, self.data) {
@@ -355,26 +410,9 @@ impl Run<'_> {
 
     /// Codebooks by k-means, then all that is left to learn through the integers.
     fn share(&mut self, settings: &Quantize) -> Result<(), CompressError> {
-        let ids = weights(&self.graph);
-        if !settings.entries.is_empty() && settings.entries.len() != ids.len() {
-            return Err(CompressError::Layers {
-                layers: ids.len(),
-                given: settings.entries.len(),
-            });
-        }
-        for (place, &id) in ids.iter().enumerate() {
-            let entries = settings
-                .entries
-                .get(place)
-                .copied()
-                .unwrap_or(1 << settings.bits);
-            codebook::share(
-                &mut self.graph,
-                id,
-                entries,
-                settings.start,
-                settings.train.seed,
-            )?;
+        for (place, id) in weights(&self.graph).into_iter().enumerate() {
+            let (entries, seed) = (settings.entries_of(place), settings.train.seed);
+            codebook::share(&mut self.graph, id, entries, settings.start, seed)?;
         }
         let mut hook = GridHook {
             max: self.settings.grid_max(),
@@ -448,28 +486,4 @@ impl Hook for GridHook {
         self.refresh(graph);
         Ok(())
     }
-}
-
-/// Writes bytes to a temporary name in the same folder, then renames: nothing half-written is left.
-///
-/// # Errors
-/// Naming the path, when the folder does not exist or cannot be written.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    use std::io::Write;
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let fail = |e: &dyn std::fmt::Display| format!("cannot write {}: {e}", path.display());
-    if !folder.is_dir() {
-        return Err(format!(
-            "cannot write {}: there is no folder {}",
-            path.display(),
-            folder.display()
-        ));
-    }
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| fail(&e))?;
-    file.write_all(bytes).map_err(|e| fail(&e))?;
-    file.persist(path).map_err(|e| fail(&e))?;
-    Ok(())
 }

@@ -3,31 +3,7 @@
 use crate::encode::{Layer, Ledger};
 use crate::pipeline::{Compressed, Stage};
 use serde::{Deserialize, Serialize};
-
-/// One measured error.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measure {
-    /// Always `error_percent` so far.
-    pub metric: String,
-    /// Percent.
-    pub value: f64,
-    /// Which examples.
-    pub split: String,
-    /// How many.
-    pub n: usize,
-}
-
-impl Measure {
-    /// An error in percent over `n` examples of a split.
-    pub fn error_percent(value: f64, split: &str, n: usize) -> Self {
-        Self {
-            metric: "error_percent".into(),
-            value,
-            split: split.into(),
-            n,
-        }
-    }
-}
+pub use trainer::train::Measure;
 
 /// A model's bytes and, where data was given, its error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

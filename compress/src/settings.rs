@@ -3,7 +3,7 @@
 use crate::calibrate::Method;
 use crate::passes::codebook::Start;
 use serde::{Deserialize, Serialize};
-use trainer::train::TrainConfig;
+use trainer::train::{TrainConfig, TrainError};
 
 /// The passes and their order: prune, share, calibrate, fine-tune.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,18 @@ pub enum PruneBy {
     Global,
     /// Amounts per layer from a sensitivity scan on held-out examples.
     Sensitivity,
+}
+
+impl std::str::FromStr for PruneBy {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = [
+            ("global", PruneBy::Global),
+            ("sensitivity", PruneBy::Sensitivity),
+        ];
+        trainer::names::find(name, &known)
+    }
 }
 
 /// Pruning and the training that goes with it.
@@ -115,6 +127,13 @@ impl Default for Quantize {
     }
 }
 
+impl Quantize {
+    /// Centroids of the layer at this place.
+    pub(crate) fn entries_of(&self, place: usize) -> usize {
+        self.entries.get(place).copied().unwrap_or(1 << self.bits)
+    }
+}
+
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} must be {range}, not {value}")]
@@ -167,6 +186,17 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Checks the training of every pass that trains at all.
+    ///
+    /// # Errors
+    /// Naming the first setting out of its range.
+    pub fn check_training(&self) -> Result<(), TrainError> {
+        let prune = self.prune.iter().map(|p| &p.train);
+        let quantize = self.quantize.iter().map(|q| &q.train);
+        let mut trainings = prune.chain(quantize).filter(|train| train.epochs > 0);
+        trainings.try_for_each(TrainConfig::check)
     }
 
     /// Largest magnitude on the integer grid: 127, 7 or 1.

@@ -2,7 +2,7 @@
 //! seeds, in one TOML file. Every figure the documentation claims has one.
 
 use compress::cli::measure;
-use compress::pipeline::{Checkpoints, Compressed, Examples, Stage, compress, write_file};
+use compress::pipeline::{Checkpoints, Compressed, Examples, Stage, compress};
 use compress::report::Report;
 use compress::settings::Settings;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 use trainer::arch::Architecture;
 use trainer::data::{DataSpec, Splits};
+use trainer::files::write_atomically;
 use trainer::graph::Graph;
 use trainer::onnx::{self, WriteOptions};
 use trainer::train::{DeviceChoice, NoHook, Progress, TrainConfig, error_percent, fit};
@@ -161,8 +162,8 @@ impl Dish {
             &folder.join("model.onnx"),
             WriteOptions::default(),
         )?;
-        write_file(&folder.join("model.pith"), &self.compressed.encoded.bytes)?;
-        write_file(
+        write_atomically(&folder.join("model.pith"), &self.compressed.encoded.bytes)?;
+        write_atomically(
             &folder.join("report.json"),
             serde_json::to_string_pretty(&self.report)?.as_bytes(),
         )?;

@@ -1,18 +1,17 @@
 //! The command line.
 
 use crate::arch::Architecture;
+use crate::command::{self, EvalArgs, Failure, beside, check_outputs, print};
 use crate::data::{Augment, DataSpec, Dataset, Splits};
-use crate::graph::{Graph, Op};
+use crate::files::write_atomically;
 use crate::onnx::{self, WriteOptions};
 use crate::train::{
-    DeviceChoice, NoHook, Optimizer, Outcome, Progress, Schedule, TrainConfig, error_percent, fit,
-    interrupt,
+    DeviceChoice, Measure, NoHook, Optimizer, Outcome, Progress, Schedule, TrainConfig,
+    error_percent, fit, interrupt,
 };
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-type Failure = Box<dyn std::error::Error>;
 
 /// Trains float neural networks and writes them as ONNX.
 #[derive(Debug, Parser)]
@@ -34,21 +33,28 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Trains a network and writes it as ONNX.
+    #[command(after_help = "\
+Examples:
+  trainer fit --arch lenet-300-100 --data mnist:DIR -o digits.onnx
+  trainer fit --arch tiny.toml --data csv:table.csv,label=kind --optimizer adamw --l2 1e-4 -o tiny.onnx
+  trainer fit --arch mlp:100-50 --data glyphs --augment shift=2,rotate=10 --hold-out 1000 --patience 5 -o m.onnx
+  trainer fit --arch lenet-5-caffe --data mnist:DIR -o l.onnx --resume    after Ctrl-C
+
+A description of an architecture in TOML, from input to output:
+  name = \"tiny\"
+  layer = [
+    { op = \"conv\", channels = 8, kernel = 3, padding = \"same\" },
+    { op = \"relu\" },
+    { op = \"max_pool\", kernel = 2 },
+    { op = \"dense\", units = \"classes\" },
+  ]")]
     Fit(Box<FitArgs>),
-    /// Measures a model's accuracy.
-    Eval {
-        /// An ONNX file.
-        model: PathBuf,
-        /// Labelled data, such as `mnist:DIR` or `glyphs`.
-        #[arg(long)]
-        data: DataSpec,
-        /// Which examples.
-        #[arg(long, default_value = "test", value_parser = ["test", "train"])]
-        split: String,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Measures the accuracy of an ONNX model.
+    #[command(after_help = "\
+Examples:
+  trainer eval digits.onnx --data mnist:DIR
+  trainer eval digits.onnx --data mnist:DIR --split train --json")]
+    Eval(EvalArgs),
 }
 
 #[derive(Debug, Args)]
@@ -73,7 +79,7 @@ struct FitArgs {
         hide_default_value = true
     )]
     lr: f64,
-    /// How the learning rate falls: constant, cosine, linear, step, exponential or inverse.
+    /// How the learning rate falls: constant, cosine, linear, step, exponential, inverse or plateau.
     #[arg(long, default_value = "cosine")]
     schedule: Schedule,
     /// Examples per step.
@@ -86,7 +92,7 @@ struct FitArgs {
     #[arg(long, value_name = "X", default_value_t = 0.0)]
     l1: f64,
     /// Share of hidden activations dropped while training.
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
     dropout: f32,
     /// Distortion of training images: default, none, or shift=2,rotate=10,scale=0.1,shear=0.1.
     #[arg(long, value_name = "HOW", default_value = "none")]
@@ -117,15 +123,6 @@ struct FitArgs {
     report: Option<PathBuf>,
 }
 
-/// One measured error.
-#[derive(Clone, Debug, Serialize)]
-struct Measure {
-    metric: &'static str,
-    value: f64,
-    split: String,
-    n: usize,
-}
-
 /// What `--report` writes.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
@@ -141,70 +138,36 @@ struct Report<'a> {
 
 /// Runs the command line; the exit status. Errors are one line on standard error.
 pub fn main() -> std::process::ExitCode {
-    let done = match Cli::parse().command {
+    command::run(|cli: Cli| match cli.command {
         Command::Fit(args) => run_fit(&args),
-        Command::Eval {
-            model,
-            data,
-            split,
-            json,
-        } => run_eval(&model, &data, split, json),
-    };
-    match done {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
+        Command::Eval(args) => {
+            let graph = onnx::read(&args.model)?;
+            args.run(|data| Ok(error_percent(&graph, data, DeviceChoice::Cpu)?))
         }
-    }
-}
-
-fn run_eval(path: &Path, spec: &DataSpec, split: String, json: bool) -> Result<(), Failure> {
-    let graph = onnx::read(path)?;
-    let Splits { train, test } = spec.load()?;
-    let data = if split == "train" { train } else { test };
-    let value = error_percent(&graph, &data, DeviceChoice::Cpu)?;
-    let measure = Measure {
-        metric: "error_percent",
-        value,
-        split,
-        n: data.len(),
-    };
-    if json {
-        println!("{}", serde_json::to_string(&measure)?);
-    } else {
-        println!(
-            "{:.2} % error on {} {} examples",
-            measure.value, measure.n, measure.split
-        );
-    }
-    Ok(())
+    })
 }
 
 fn run_fit(args: &FitArgs) -> Result<(), Failure> {
-    check_folder(&args.output)?;
-    args.report.as_deref().map_or(Ok(()), check_folder)?;
-    if !(0.0..1.0).contains(&args.dropout) {
-        return Err(format!(
-            "--dropout must be at least 0 and below 1, not {}",
-            args.dropout
-        )
-        .into());
+    let mut inputs = args.data.files();
+    inputs.push(Path::new(&args.arch));
+    let outputs: Vec<&Path> = [&args.output]
+        .into_iter()
+        .chain(&args.report)
+        .map(|p| &**p)
+        .collect();
+    check_outputs(&inputs, &outputs)?;
+    let config = config(args);
+    config.check()?;
+    let mut architecture = Architecture::resolve(&args.arch)?;
+    if args.dropout > 0.0 {
+        architecture = architecture.with_dropout(args.dropout);
     }
-    let architecture = Architecture::resolve(&args.arch)?;
     let Splits { train, test } = args.data.load()?;
     let mut graph = architecture.build(&train.input_shape, train.classes, args.seed)?;
-    if args.dropout > 0.0 {
-        graph = with_dropout(&graph, args.dropout)?;
-    }
     let (train, held_out) = hold_out(train, args)?;
-    let config = config(args, held_out.is_some());
     interrupt::listen();
-    let progress = Progress::new(
-        "training",
-        config.epochs,
-        train.len().div_ceil(config.batch.max(1)),
-    );
+    let steps = train.len().div_ceil(config.batch.max(1));
+    let progress = Progress::new("training", config.epochs, steps);
     let outcome = fit(
         &mut graph,
         &train,
@@ -213,38 +176,26 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
         &mut NoHook,
         progress,
     )?;
-    onnx::write(&graph, &args.output, WriteOptions { f16: args.f16 })?;
     let value = error_percent(&graph, &test, args.device)?;
-    let measure = Measure {
-        metric: "error_percent",
-        value,
-        split: "test".into(),
-        n: test.len(),
-    };
-    println!(
-        "{:.2} % error on {} test examples; wrote {}",
-        value,
-        test.len(),
-        args.output.display()
-    );
+    let measure = Measure::error_percent(value, "test", test.len());
+    onnx::write(&graph, &args.output, WriteOptions { f16: args.f16 })?;
+    let summary = format!("{measure}; wrote {}", args.output.display());
     if let Some(path) = &args.report {
-        let (parameters, macs) = (graph.parameter_count(), graph.macs());
-        let (model, data) = (graph.name.as_str(), args.data.to_string());
         let report = Report {
-            model,
-            data,
-            parameters,
-            macs,
+            model: &graph.name,
+            data: args.data.to_string(),
+            parameters: graph.parameter_count(),
+            macs: graph.macs(),
             settings: &config,
             outcome: &outcome,
             measure,
         };
-        write_text(path, &serde_json::to_string_pretty(&report)?)?;
+        write_atomically(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
     }
     if let Some(checkpoint) = &config.checkpoint {
         let _ = std::fs::remove_file(checkpoint);
     }
-    Ok(())
+    print(summary)
 }
 
 fn hold_out(train: Dataset, args: &FitArgs) -> Result<(Dataset, Option<Dataset>), Failure> {
@@ -265,7 +216,7 @@ fn hold_out(train: Dataset, args: &FitArgs) -> Result<(Dataset, Option<Dataset>)
     }
 }
 
-fn config(args: &FitArgs, keep_best: bool) -> TrainConfig {
+fn config(args: &FitArgs) -> TrainConfig {
     TrainConfig {
         epochs: args.epochs,
         batch: args.batch,
@@ -277,63 +228,16 @@ fn config(args: &FitArgs, keep_best: bool) -> TrainConfig {
         augment: args.augment,
         seed: args.seed,
         patience: args.patience,
-        keep_best,
+        keep_best: args.hold_out > 0,
         device: args.device,
-        checkpoint: Some(args.output.with_extension("ckpt")),
+        checkpoint: Some(beside(&args.output, "ckpt")),
         resume: args.resume,
         ..TrainConfig::default()
     }
 }
 
-/// The same graph with a dropout after each hidden activation.
-fn with_dropout(graph: &Graph, probability: f32) -> Result<Graph, Failure> {
-    let mut with = Graph::new(
-        &graph.name,
-        &graph.value(graph.input).name,
-        &graph.value(graph.input).shape,
-    );
-    with.parameters.clone_from(&graph.parameters);
-    let mut moved = std::collections::HashMap::from([(graph.input, with.input)]);
-    for node in &graph.nodes {
-        let inputs: Vec<_> = node.inputs.iter().map(|v| moved[v]).collect();
-        let mut output = with.push(&node.name, node.op.clone(), &inputs)?;
-        if matches!(node.op, Op::Relu | Op::Clip { .. }) {
-            output = with.push(
-                format!("{}_dropout", node.name),
-                Op::Dropout { probability },
-                &[output],
-            )?;
-        }
-        moved.insert(node.output, output);
-    }
-    Ok(with)
-}
-
-fn check_folder(file: &Path) -> Result<(), Failure> {
-    let folder = file
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    if folder.is_dir() {
-        Ok(())
-    } else {
-        Err(format!(
-            "cannot write {}: there is no folder {}",
-            file.display(),
-            folder.display()
-        )
-        .into())
-    }
-}
-
-fn write_text(path: &Path, text: &str) -> Result<(), Failure> {
-    use std::io::Write;
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path)?;
-    Ok(())
+/// A probability that leaves something.
+fn probability(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|p| (0.0..1.0).contains(p));
+    number.ok_or_else(|| "expected a number of at least 0 and below 1".into())
 }

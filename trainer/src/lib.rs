@@ -2,8 +2,12 @@
 pub mod arch;
 #[cfg(feature = "train")]
 pub mod cli;
+#[cfg(feature = "train")]
+pub mod command;
 pub mod data;
+pub mod files;
 pub mod graph;
+pub mod names;
 pub mod onnx;
 #[cfg(feature = "train")]
 pub mod train;

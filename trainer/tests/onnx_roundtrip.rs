@@ -7,6 +7,7 @@ use common::{assert_close, assert_onnx_runtime, noise, tract};
 use half::f16;
 use prost::Message;
 use tract_onnx::pb::ModelProto;
+use trainer::files::WriteError;
 use trainer::graph::{
     Graph, Grid, Op, Parameter, Parametrization, Quantization, ValueId, Window, reference,
 };
@@ -288,7 +289,10 @@ fn files_are_written_whole_or_not_at_all() {
 
     let missing = folder.path().join("missing").join("model.onnx");
     let error = write(&graph(), &missing, PLAIN).unwrap_err();
-    assert!(matches!(error, OnnxError::NoFolder { .. }));
+    assert!(matches!(
+        error,
+        OnnxError::Write(WriteError::NoFolder { .. })
+    ));
     assert_eq!(error.to_string().lines().count(), 1);
     // A folder stands where the file should go.
     std::fs::create_dir(folder.path().join("taken")).unwrap();

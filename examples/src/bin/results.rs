@@ -2,11 +2,11 @@
 
 use benches::mcu::{Core, Inputs, Measurement, Options, measure};
 use clap::Parser;
-use compress::pipeline::write_file;
 use compress::report::{Report, Sized};
 use examples::recipe::Failure;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use trainer::files::write_atomically;
 
 /// Fills the part between `<!-- results -->` and `<!-- /results -->` of a document.
 #[derive(Debug, Parser)]
@@ -44,7 +44,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         .map(|folder| row(folder))
         .collect::<Result<_, _>>()?;
     let head = "| network | float | image | ratio | error before → after | M4 instructions | code | arena | stack |\n|---|---|---|---|---|---|---|---|---|\n";
-    write_file(
+    write_atomically(
         &args.document,
         format!("{before}{BEGIN}{head}{}{END}{after}", rows.concat()).as_bytes(),
     )?;

@@ -1,7 +1,7 @@
 //! From a description to a graph with its first weights.
 
 use super::layer::{Init, Layer, Padding, Units};
-use super::{ArchError, Architecture};
+use super::{ArchError, Architecture, MAX_UNITS};
 use crate::graph::{Graph, Op, ParamId, Parameter, ValueId, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -36,6 +36,9 @@ impl Architecture {
     }
 }
 
+/// Most weights of a layer, 1 GB of floats: no typing error shall ask for all memory.
+const MAX_WEIGHTS: usize = 1 << 28;
+
 struct Builder {
     graph: Graph,
     rng: ChaCha8Rng,
@@ -54,6 +57,11 @@ impl Builder {
             op: layer.op(),
             reason,
         };
+        if let Some(large) = layer.numbers().into_iter().find(|&n| n > MAX_UNITS) {
+            return Err(wrong(format!(
+                "{large} is above the largest size, {MAX_UNITS}"
+            )));
+        }
         match layer {
             Layer::Conv {
                 channels,
@@ -64,17 +72,19 @@ impl Builder {
                 groups,
                 bias,
             } => {
-                let [inputs, ..] = self.shape()[..] else {
-                    return Err(wrong("needs an image".into()));
-                };
-                if *groups == 0 || inputs % groups != 0 || self.shape().len() != 3 {
+                let [inputs, _, _] = *self.shape() else {
+                    let shape = self.shape();
                     return Err(wrong(format!(
-                        "cannot split {:?} in {groups} groups",
-                        self.shape()
+                        "needs an image [channels, height, width], not {shape:?}"
                     )));
+                };
+                if *groups == 0 || inputs % groups != 0 {
+                    let reason = format!("cannot split {inputs} channels in {groups} groups");
+                    return Err(wrong(reason));
                 }
                 let name = self.name("conv");
                 let weight = self.weight(&name, &[*channels, inputs / groups, *kernel, *kernel]);
+                let weight = weight.map_err(wrong)?;
                 let bias = bias.then(|| self.vector(&name, "bias", *channels, 0.0));
                 let window = self.window(*kernel, *stride, *dilation, padding);
                 let op = Op::Conv {
@@ -96,7 +106,7 @@ impl Builder {
                     self.classes
                 };
                 let (name, inputs) = (self.name("fc"), self.shape()[0]);
-                let weight = self.weight(&name, &[outputs, inputs]);
+                let weight = self.weight(&name, &[outputs, inputs]).map_err(wrong)?;
                 let bias = bias.then(|| self.vector(&name, "bias", outputs, 0.0));
                 self.push(name, Op::Gemm { weight, bias })
             }
@@ -201,13 +211,16 @@ impl Builder {
     }
 
     /// `[out, in, …]`
-    fn weight(&mut self, layer: &str, shape: &[usize]) -> ParamId {
+    fn weight(&mut self, layer: &str, shape: &[usize]) -> Result<ParamId, String> {
+        let count = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s));
+        let count = count
+            .filter(|&n| (1..=MAX_WEIGHTS).contains(&n))
+            .ok_or_else(|| format!("needs 1 to {MAX_WEIGHTS} weights, not those of {shape:?}"))?;
         let receptive: usize = shape[2..].iter().product();
         let (fan_in, fan_out) = (
             (shape[1] * receptive).max(1) as f32,
             (shape[0] * receptive) as f32,
         );
-        let count = shape.iter().product();
         let spread = match self.init {
             Init::He => (2.0 / fan_in).sqrt(),
             Init::Xavier => (2.0 / (fan_in + fan_out)).sqrt(),
@@ -219,8 +232,8 @@ impl Builder {
                 _ => spread * self.rng.sample::<f32, _>(StandardNormal),
             })
             .collect();
-        self.graph
-            .add_parameter(Parameter::dense(format!("{layer}.weight"), shape, values))
+        let weight = Parameter::dense(format!("{layer}.weight"), shape, values);
+        Ok(self.graph.add_parameter(weight))
     }
 
     fn window(&self, kernel: usize, stride: usize, dilation: usize, padding: &Padding) -> Window {

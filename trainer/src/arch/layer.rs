@@ -129,6 +129,49 @@ pub enum Layer {
 }
 
 impl Layer {
+    /// Every size it names.
+    pub(super) fn numbers(&self) -> Vec<usize> {
+        let sides = |padding: &Padding| match padding {
+            Padding::Sides(n) => *n,
+            Padding::Same(_) => 0,
+        };
+        match self {
+            Layer::Conv {
+                channels,
+                kernel,
+                stride,
+                padding,
+                dilation,
+                groups,
+                ..
+            } => vec![
+                *channels,
+                *kernel,
+                *stride,
+                sides(padding),
+                *dilation,
+                *groups,
+            ],
+            Layer::Dense {
+                units: Units::Count(n),
+                ..
+            } => vec![*n],
+            Layer::MaxPool {
+                kernel,
+                stride,
+                padding,
+            }
+            | Layer::AveragePool {
+                kernel,
+                stride,
+                padding,
+            } => {
+                vec![*kernel, stride.unwrap_or(0), sides(padding)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn op(&self) -> &'static str {
         match self {
             Layer::Conv { .. } => "conv",

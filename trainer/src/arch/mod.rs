@@ -25,7 +25,9 @@ mod layer;
 
 pub use layer::{Init, Layer, Padding, Units};
 
+use crate::files;
 use crate::graph::ShapeError;
+use crate::names::meant;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -57,6 +59,9 @@ pub enum ArchError {
         /// Which one may be meant.
         hint: String,
     },
+    /// Hidden layers that are no numbers of units.
+    #[error("'{0}': expected mlp:UNITS-UNITS-… with 1 to {MAX_UNITS} units a hidden layer")]
+    Hidden(String),
     /// A description that cannot be read.
     #[error("{path}: {reason}")]
     File {
@@ -79,6 +84,9 @@ pub enum ArchError {
         reason: String,
     },
 }
+
+/// Largest size in a description: units, channels, sides of a window.
+pub(crate) const MAX_UNITS: usize = 65_536;
 
 const BUILT_IN: [(&str, &str); 2] = [
     ("lenet-300-100", include_str!("builtin/lenet-300-100.toml")),
@@ -103,14 +111,9 @@ impl Architecture {
         }
         let path = Path::new(name);
         if path.extension().is_none_or(|e| e != "toml") {
-            let hint = if name == "lenet-5" {
-                " (do you mean lenet-5-caffe?)"
-            } else {
-                ""
-            };
             return Err(ArchError::Unknown {
                 name: name.to_owned(),
-                hint: hint.to_owned(),
+                hint: meant(name, BUILT_IN.map(|(name, _)| name)),
             });
         }
         let failed = |e: std::io::Error| ArchError::File {
@@ -120,16 +123,24 @@ impl Architecture {
         parse(name, &std::fs::read_to_string(path).map_err(failed)?)
     }
 
+    /// The same with a dropout after each hidden activation.
+    pub fn with_dropout(mut self, probability: f32) -> Self {
+        let layers = self.layers.into_iter().flat_map(|layer| {
+            let activation = matches!(layer, Layer::Relu { .. } | Layer::Clip { .. });
+            let dropout = activation.then_some(Layer::Dropout { probability });
+            std::iter::once(layer).chain(dropout)
+        });
+        self.layers = layers.collect();
+        self
+    }
+
     fn mlp(name: &str, hidden: &str) -> Result<Self, ArchError> {
-        let unknown = || ArchError::Unknown {
-            name: name.to_owned(),
-            hint: String::new(),
-        };
+        let wrong = || ArchError::Hidden(name.to_owned());
         let units: Vec<usize> = hidden
             .split('-')
-            .map(str::parse)
-            .collect::<Result<_, _>>()
-            .map_err(|_| unknown())?;
+            .map(|n| n.parse().ok().filter(|n| (1..=MAX_UNITS).contains(n)))
+            .collect::<Option<_>>()
+            .ok_or_else(wrong)?;
         let layers = units
             .into_iter()
             .flat_map(|n| {
@@ -154,14 +165,9 @@ impl Architecture {
 }
 
 fn parse(path: &str, text: &str) -> Result<Architecture, ArchError> {
-    toml::from_str(text).map_err(|e| {
-        let line = e
-            .span()
-            .map_or(0, |span| text[..span.start].lines().count().max(1));
-        ArchError::File {
-            path: path.to_owned(),
-            reason: format!("line {line}: {}", e.message().replace('\n', " ")),
-        }
+    files::parse_toml(text).map_err(|reason| ArchError::File {
+        path: path.to_owned(),
+        reason,
     })
 }
 

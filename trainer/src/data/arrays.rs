@@ -22,11 +22,7 @@ struct Array {
 
 /// Inputs and labels in two files.
 pub(super) fn npy(x: &Path, y: &Path, unit: f32) -> Result<Dataset, DataError> {
-    let open = |path: &Path| std::fs::File::open(path).map_err(|e| DataError::file(path, e));
-    let (inputs, labels) = (
-        read(x, std::io::BufReader::new(open(x)?))?,
-        read(y, std::io::BufReader::new(open(y)?))?,
-    );
+    let (inputs, labels) = (read(x, open(x)?)?, read(y, open(y)?)?);
     dataset(y, inputs, labels, unit)
 }
 
@@ -62,6 +58,38 @@ pub(super) fn npz(
         return Err(DataError::file(path, "x_train and x_test differ in shape"));
     }
     Ok(Splits { train, test })
+}
+
+/// One float input of this shape, or a batch along the first axis; flattened ones fit too.
+///
+/// # Errors
+/// When the file is not such an array.
+pub fn read_inputs(path: &Path, shape: &[usize]) -> Result<Vec<f32>, DataError> {
+    let array = read(path, open(path)?)?;
+    if array.integers {
+        let reason = "holds integers; expected float32, scaled as the model takes it";
+        return Err(DataError::file(path, reason));
+    }
+    let fits = |given: &[usize]| {
+        given.iter().product::<usize>() == shape.iter().product::<usize>()
+            && (given.len() <= 1 || significant(given).eq(significant(shape)))
+    };
+    if !fits(&array.shape) && !array.shape.get(1..).is_some_and(fits) {
+        let given = &array.shape;
+        let reason = format!("has shape {given:?}; the model takes {shape:?}, or a batch of it");
+        return Err(DataError::file(path, reason));
+    }
+    Ok(array.values)
+}
+
+/// Axes of more than one element.
+fn significant(shape: &[usize]) -> impl Iterator<Item = &usize> {
+    shape.iter().filter(|&&s| s != 1)
+}
+
+fn open(path: &Path) -> Result<impl Read, DataError> {
+    let file = std::fs::File::open(path).map_err(|e| DataError::file(path, e))?;
+    Ok(std::io::BufReader::new(file))
 }
 
 fn dataset(path: &Path, x: Array, y: Array, unit: f32) -> Result<Dataset, DataError> {

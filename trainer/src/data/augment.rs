@@ -1,3 +1,4 @@
+use crate::names::meant;
 use rand::{Rng, RngExt};
 use std::str::FromStr;
 
@@ -121,7 +122,10 @@ impl FromStr for Augment {
                 "rotate" => &mut augment.rotate,
                 "scale" => &mut augment.scale,
                 "shear" => &mut augment.shear,
-                _ => return Err(EXPECTED.into()),
+                _ => {
+                    let known = ["none", "default", "shift", "rotate", "scale", "shear"];
+                    return Err(format!("{EXPECTED}{}", meant(name, known)));
+                }
             };
             let number = value
                 .parse()

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DataError {
     /// A specification that names no known kind of data.
-    #[error("unknown data '{spec}'; expected {}", KINDS)]
+    #[error("unknown data '{spec}'{hint}; expected {}", KINDS)]
     Unknown {
         /// As given.
         spec: String,
+        /// Which one may be meant.
+        hint: String,
     },
     /// A kind that is planned but not there.
     #[error("'{kind}' data is not supported yet; convert it to npz:FILE with arrays x and y")]

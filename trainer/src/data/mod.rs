@@ -9,6 +9,7 @@ mod idx;
 mod spec;
 mod table;
 
+pub use arrays::read_inputs;
 pub use augment::Augment;
 pub use dataset::{Dataset, Splits};
 pub use error::DataError;

@@ -1,4 +1,5 @@
 use super::{DataError, Dataset, Splits, arrays, glyphs, idx, table};
+use crate::names::meant;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -83,8 +84,10 @@ impl FromStr for DataSpec {
                 });
             }
             _ => {
+                let kinds = ["glyphs", "mnist", "idx", "csv", "npz", "npy"];
                 return Err(DataError::Unknown {
                     spec: text.to_owned(),
+                    hint: meant(name, kinds),
                 });
             }
         };
@@ -112,6 +115,15 @@ impl Display for DataSpec {
 }
 
 impl DataSpec {
+    /// The files it names itself, not those in a folder.
+    pub fn files(&self) -> Vec<&Path> {
+        match &self.kind {
+            Kind::Glyphs(_) | Kind::Mnist(_) => Vec::new(),
+            Kind::Idx(x, y) | Kind::Npy(x, y) => vec![x, y],
+            Kind::Csv(path, _) | Kind::Npz(path) => vec![path],
+        }
+    }
+
     /// Reads the data.
     ///
     /// # Errors
@@ -204,7 +216,7 @@ mod tests {
     #[test]
     fn mistakes_say_what_is_expected() {
         let error = |text: &str| text.parse::<DataSpec>().expect_err(text).to_string();
-        assert!(error("minst:dir").contains("mnist:DIR"));
+        assert!(error("minst:dir").contains("do you mean mnist?"));
         assert!(error("idx:only-one").contains("idx:IMAGES,LABELS"));
         assert!(error("glyphs:few").contains("glyphs:N"));
         assert!(error("cifar10:dir").contains("not supported yet"));

@@ -1,3 +1,4 @@
+use crate::files::WriteError;
 use crate::graph::ShapeError;
 use std::fmt;
 
@@ -28,22 +29,9 @@ pub enum OnnxError {
         /// In the order of the file; never empty.
         reasons: Vec<Reason>,
     },
-    /// The output's folder is missing.
-    #[error("cannot write '{file}': the folder '{folder}' does not exist; create it first")]
-    NoFolder {
-        /// The output's path.
-        file: String,
-        /// The missing folder.
-        folder: String,
-    },
-    /// The output could not be written; what was at its place before is untouched.
-    #[error("cannot write '{file}': {source}")]
-    Write {
-        /// Its path.
-        file: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// The output could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// A graph that no ONNX file can hold.
     #[error("graph '{graph}' cannot be written as ONNX: {reason}")]
     Unwritable {

@@ -1,11 +1,11 @@
 use super::OnnxError;
 use super::metadata;
 use super::tensor::{float_tensor, half_tensor, int_tensor};
+use crate::files::write_atomically;
 use crate::graph::{Graph, Node, Op, ParamId, ValueId, Window};
 use half::f16;
 use prost::Message;
 use std::collections::HashSet;
-use std::io::Write;
 use std::path::Path;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -34,33 +34,7 @@ pub struct WriteOptions {
 /// of one name, weights that are not finite).
 pub fn write(graph: &Graph, path: &Path, options: WriteOptions) -> Result<(), OnnxError> {
     let bytes = write_bytes(graph, options)?;
-    let file = path.display().to_string();
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    if !folder.is_dir() {
-        let folder = folder.display().to_string();
-        return Err(OnnxError::NoFolder { file, folder });
-    }
-    // In the same folder, so that the rename is atomic.
-    let written = temporary_in(folder).and_then(|mut temporary| {
-        temporary.write_all(&bytes)?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|e| e.error)
-    });
-    match written {
-        Ok(_) => Ok(()),
-        Err(source) => Err(OnnxError::Write { file, source }),
-    }
-}
-
-/// A temporary file with the permissions of an ordinary one.
-fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    Ok(write_atomically(path, &bytes)?)
 }
 
 /// The bytes of an ONNX file; the same for the same graph.

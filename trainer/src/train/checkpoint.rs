@@ -1,13 +1,12 @@
-//! The whole state of a training run between two epochs: a CRC-32, then bincode under zstd; written
-//! to a temporary name and renamed.
+//! The whole state of a training run between two epochs: a CRC-32, then bincode under zstd.
 
 use super::TrainError;
 use super::config::TrainConfig;
 use super::fit::EpochStats;
 use super::optimizer::State;
+use crate::files::write_atomically;
 use crate::graph::Graph;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::path::Path;
 
 /// Written first; another one is another program's file.
@@ -31,23 +30,16 @@ pub(super) struct Checkpoint {
 
 impl Checkpoint {
     pub(super) fn save(&self, path: &Path) -> Result<(), TrainError> {
-        self.write(path).map_err(|e| failed(path, e))
+        let packed = self.encode().map_err(|e| failed(path, e))?;
+        let checksum = no_std_core::crc32(&packed).to_le_bytes();
+        let bytes = [&MAGIC[..], &checksum, &packed].concat();
+        Ok(write_atomically(path, &bytes)?)
     }
 
-    fn write(&self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
-        let folder = path
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+    fn encode(&self) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         let mut packed = zstd::Encoder::new(Vec::new(), 1)?;
         bincode::serde::encode_into_std_write(self, &mut packed, bincode::config::standard())?;
-        let packed = packed.finish()?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&no_std_core::crc32(&packed).to_le_bytes())?;
-        file.write_all(&packed)?;
-        file.persist(path)?;
-        Ok(())
+        Ok(packed.finish()?)
     }
 
     /// The state in a file, if there is one.

@@ -1,5 +1,6 @@
 use super::{EpochStats, TrainError};
 use crate::data::Augment;
+use crate::names;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -37,20 +38,19 @@ impl FromStr for Optimizer {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "sgd" => Ok(Optimizer::Sgd),
-            "momentum" => Ok(Optimizer::Momentum),
-            "nesterov" => Ok(Optimizer::Nesterov),
-            "adagrad" => Ok(Optimizer::AdaGrad),
-            "rmsprop" => Ok(Optimizer::RmsProp),
-            "adadelta" => Ok(Optimizer::AdaDelta),
-            "adam" => Ok(Optimizer::Adam),
-            "adamw" => Ok(Optimizer::AdamW),
-            _ => Err(
-                "expected sgd, momentum, nesterov, adagrad, rmsprop, adadelta, adam or adamw"
-                    .into(),
-            ),
-        }
+        names::find(
+            name,
+            &[
+                ("sgd", Optimizer::Sgd),
+                ("momentum", Optimizer::Momentum),
+                ("nesterov", Optimizer::Nesterov),
+                ("adagrad", Optimizer::AdaGrad),
+                ("rmsprop", Optimizer::RmsProp),
+                ("adadelta", Optimizer::AdaDelta),
+                ("adam", Optimizer::Adam),
+                ("adamw", Optimizer::AdamW),
+            ],
+        )
     }
 }
 
@@ -98,18 +98,18 @@ impl FromStr for Schedule {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "constant" => Ok(Schedule::Constant),
-            "cosine" => Ok(Schedule::Cosine),
-            "linear" => Ok(Schedule::Linear),
-            "step" => Ok(Schedule::Step),
-            "exponential" => Ok(Schedule::Exponential),
-            "inverse" => Ok(Schedule::Inverse),
-            "plateau" => Ok(Schedule::Plateau),
-            _ => Err(
-                "expected constant, cosine, linear, step, exponential, inverse or plateau".into(),
-            ),
-        }
+        names::find(
+            name,
+            &[
+                ("constant", Schedule::Constant),
+                ("cosine", Schedule::Cosine),
+                ("linear", Schedule::Linear),
+                ("step", Schedule::Step),
+                ("exponential", Schedule::Exponential),
+                ("inverse", Schedule::Inverse),
+                ("plateau", Schedule::Plateau),
+            ],
+        )
     }
 }
 
@@ -144,12 +144,14 @@ impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "cpu" => Ok(DeviceChoice::Cpu),
-            "cuda" => Ok(DeviceChoice::Cuda),
-            "wgpu" => Ok(DeviceChoice::Wgpu),
-            _ => Err("expected cpu, cuda or wgpu".into()),
-        }
+        names::find(
+            name,
+            &[
+                ("cpu", DeviceChoice::Cpu),
+                ("cuda", DeviceChoice::Cuda),
+                ("wgpu", DeviceChoice::Wgpu),
+            ],
+        )
     }
 }
 
@@ -259,7 +261,11 @@ impl TrainConfig {
         start * rising * self.schedule.factor(progress, history)
     }
 
-    pub(super) fn check(&self) -> Result<(), TrainError> {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// Naming the first setting out of its range.
+    pub fn check(&self) -> Result<(), TrainError> {
         let positive = [("epochs", self.epochs), ("batch", self.batch)];
         for (name, value) in positive {
             if value == 0 {

@@ -1,3 +1,4 @@
+use crate::files::WriteError;
 use std::path::PathBuf;
 
 /// Why training or execution stopped.
@@ -89,6 +90,9 @@ pub enum TrainError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A checkpoint that cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// A hook's own reason.
     #[error("{0}")]
     Hook(String),

@@ -5,6 +5,42 @@ use crate::data::Dataset;
 use crate::graph::{Graph, ValueId};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One measured error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    /// Always `error_percent` so far.
+    pub metric: String,
+    /// Percent.
+    pub value: f64,
+    /// Which examples.
+    pub split: String,
+    /// How many.
+    pub n: usize,
+}
+
+impl Measure {
+    /// An error in percent over `n` examples of a split.
+    pub fn error_percent(value: f64, split: &str, n: usize) -> Self {
+        Self {
+            metric: "error_percent".into(),
+            value,
+            split: split.into(),
+            n,
+        }
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            value, split, n, ..
+        } = self;
+        write!(f, "{value:.2} % error on {n} {split} examples")
+    }
+}
 
 /// Examples executed at once: enough to keep matrix kernels busy, small enough for the cache.
 const BATCH: usize = 250;
@@ -70,7 +106,12 @@ pub fn error_percent(
     Ok(100.0 * wrong as f64 / data.len().max(1) as f64)
 }
 
-pub(super) fn check_fit(graph: &Graph, data: &Dataset) -> Result<(), TrainError> {
+/// Whether a model can learn or be measured on this data.
+///
+/// # Errors
+/// When inputs differ in size, the model has fewer outputs than there are classes, or a label is none
+/// of the classes.
+pub fn check_fit(graph: &Graph, data: &Dataset) -> Result<(), TrainError> {
     let (model, outputs) = (
         &graph.value(graph.input).shape,
         graph.value(graph.output).len(),

@@ -111,7 +111,7 @@ pub fn fit(
         steps,
         progress,
     };
-    let outcome = run.epochs(hook)?;
+    let outcome = run.epochs(hook).inspect_err(|error| run.forget(error))?;
     *graph = run.state.graph;
     Ok(outcome)
 }
@@ -168,6 +168,13 @@ impl Run<'_> {
             .checkpoint
             .as_ref()
             .map_or(Ok(()), |path| self.state.save(path))
+    }
+
+    /// Deletes the state that led nowhere.
+    fn forget(&self, error: &TrainError) {
+        if let (TrainError::Diverged { .. }, Some(path)) = (error, &self.config.checkpoint) {
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     /// One pass over the shuffled examples; the mean loss.

@@ -1,0 +1,170 @@
+//! Files written whole or not at all; descriptions read with errors of one line.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Why a file could not be written; what was at its place before is untouched.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Its folder is missing.
+    #[error(
+        "cannot write '{}': the folder '{}' does not exist; create it first",
+        file.display(),
+        folder.display()
+    )]
+    NoFolder {
+        /// The file.
+        file: PathBuf,
+        /// The missing folder.
+        folder: PathBuf,
+    },
+    /// A folder stands at its place.
+    #[error("cannot write '{}': it is a folder; name a file in it", file.display())]
+    IsFolder {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot write '{}': {source}", file.display())]
+    Failed {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Writes a file under a temporary name in the same folder, then renames it. A device or a pipe
+/// (`/dev/null`) is written to as it is: to replace it would be to destroy it.
+///
+/// # Errors
+/// When the folder is missing or the system refuses.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    let folder = folder(path)?;
+    let written = if is_special(path) {
+        std::fs::write(path, bytes)
+    } else {
+        temporary_in(folder).and_then(|mut temporary| {
+            temporary.write_all(bytes)?;
+            temporary.as_file().sync_all()?;
+            temporary.persist(path).map_err(|e| e.error).map(drop)
+        })
+    };
+    written.map_err(|source| failed(path, source))
+}
+
+/// Whether [`write_atomically`] would find a folder to write to: asked before long work.
+///
+/// # Errors
+/// When the folder is missing or closed, or a folder stands at the file's place.
+pub fn check_writable(path: &Path) -> Result<(), WriteError> {
+    let folder = folder(path)?;
+    if is_special(path) {
+        return Ok(());
+    }
+    temporary_in(folder)
+        .map(drop)
+        .map_err(|source| failed(path, source))
+}
+
+/// The folder of a file, `.` for a bare name.
+pub(crate) fn folder(file: &Path) -> Result<&Path, WriteError> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if file.is_dir() {
+        let file = file.to_owned();
+        return Err(WriteError::IsFolder { file });
+    }
+    if !folder.is_dir() {
+        let (file, folder) = (file.to_owned(), folder.to_owned());
+        return Err(WriteError::NoFolder { file, folder });
+    }
+    Ok(folder)
+}
+
+pub(crate) fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
+}
+
+/// A temporary file with the permissions of an ordinary one, in the same folder as its target so that
+/// the rename is atomic.
+fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
+/// Reads a description in TOML.
+///
+/// # Errors
+/// The line and what is wrong with it.
+pub fn parse_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|e| {
+        let before = |span: std::ops::Range<usize>| text.get(..span.start).unwrap_or_default();
+        let line = e
+            .span()
+            .map_or(1, |span| before(span).matches('\n').count() + 1);
+        format!(
+            "line {line}: {}",
+            e.message().trim_end().replace('\n', ", ")
+        )
+    })
+}
+
+fn failed(file: &Path, source: io::Error) -> WriteError {
+    let file = file.to_owned();
+    WriteError::Failed { file, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).expect("a folder");
+        let mut names: Vec<String> = entries
+            .map(|e| e.expect("an entry").file_name().to_string_lossy().into())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_was_there_is_replaced_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        for content in ["old", "new"] {
+            write_atomically(&path, content.as_bytes()).expect("writes");
+            assert_eq!(std::fs::read_to_string(&path).expect("is there"), content);
+        }
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn folders_are_checked_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let missing = check_writable(&folder.path().join("no/a")).expect_err("no folder");
+        assert!(matches!(missing, WriteError::NoFolder { .. }), "{missing}");
+        let occupied = check_writable(folder.path()).expect_err("a folder");
+        assert!(
+            matches!(occupied, WriteError::IsFolder { .. }),
+            "{occupied}"
+        );
+        check_writable(&folder.path().join("a")).expect("writable");
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_stays_one() {
+        use std::os::unix::fs::FileTypeExt;
+        let null = Path::new("/dev/null");
+        write_atomically(null, b"gone").expect("writes");
+        let kind = std::fs::metadata(null).expect("is there").file_type();
+        assert!(kind.is_char_device());
+    }
+}
