@@ -137,7 +137,7 @@ struct CompressArgs {
     #[arg(long, value_name = "SPEC")]
     data: Option<DataSpec>,
     /// Bounds of the synthetic calibration inputs used without data.
-    #[arg(long, value_name = "LO,HI", value_parser = bounds, allow_hyphen_values = true)]
+    #[arg(long, value_name = "LO,HI", value_parser = bounds, allow_hyphen_values = true, conflicts_with = "data")]
     input_range: Option<(f32, f32)>,
     /// How activation ranges are measured: min-max, percentile or mean-square.
     #[arg(long, value_name = "HOW")]

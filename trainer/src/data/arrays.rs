@@ -134,7 +134,8 @@ fn dataset(path: &Path, x: Array, y: Array, unit: f32) -> Result<Dataset, DataEr
 }
 
 fn read(path: &Path, reader: impl Read) -> Result<Array, DataError> {
-    let file = NpyFile::new(reader).map_err(|e| DataError::file(path, e))?;
+    let incomplete = |e| DataError::file(path, format!("not a complete NumPy array: {e}"));
+    let file = NpyFile::new(reader).map_err(incomplete)?;
     read_array(path, file)
 }
 
