@@ -5,7 +5,7 @@ mod terminal;
 
 use serde_json::Value;
 use std::path::Path;
-use terminal::Terminal;
+use terminal::{Terminal, assert_same_measure, npy, patched};
 use trainer::arch::Architecture;
 use trainer::data::DataSpec;
 use trainer::graph::Graph;
@@ -126,9 +126,7 @@ fn an_image_its_report_and_every_command_on_it_agree() {
 
     for (model, told) in [("m.pith", &report["image"]), ("m.onnx", &report["float"])] {
         let measured = json(&t.says(&format!("compress eval {model} --data {DATA} --json")));
-        for field in ["metric", "value", "split", "n"] {
-            assert_eq!(measured[field], told[field], "{model} {field}");
-        }
+        assert_same_measure(&measured, told);
         let text = t.says(&format!(
             "compress eval {model} --data {DATA} --split train"
         ));
@@ -194,16 +192,6 @@ fn running_an_image_gives_its_integers_or_their_real_values() {
     let measured = json(&t.says(&format!("compress eval m.pith --data {DATA} --json")));
     let percent = 100.0 * errors as f64 / data.test.len() as f64;
     assert!((measured["value"].as_f64().expect("a number") - percent).abs() < 1e-9);
-}
-
-fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: &[T]) -> Vec<u8> {
-    use npyz::WriterBuilder;
-    let mut bytes = Vec::new();
-    let options = npyz::WriteOptions::new().default_dtype().shape(shape);
-    let mut writer = options.writer(&mut bytes).begin_nd().expect("begins");
-    writer.extend(values.iter().copied()).expect("writes");
-    writer.finish().expect("finishes");
-    bytes
 }
 
 fn read_npy<T: npyz::Deserialize>(bytes: &[u8]) -> (Vec<u64>, Vec<T>) {
@@ -364,19 +352,6 @@ fn bad_models_are_one_line() {
     );
 }
 
-/// The bytes with each occurrence of a part replaced by one as long.
-fn patched(bytes: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    let places: Vec<usize> = (0..=bytes.len() - part.len())
-        .filter(|&i| bytes[i..].starts_with(part))
-        .collect();
-    assert!(!places.is_empty());
-    for place in places {
-        bytes[place..place + part.len()].copy_from_slice(by);
-    }
-    bytes
-}
-
 #[test]
 fn bad_data_is_one_line() {
     let t = open();
@@ -473,6 +448,28 @@ fn a_codebook_larger_than_its_layer_is_refused_before_training() {
         &format!("compress --prune --quantize=5 s.onnx --data {DATA}"),
         &words,
     );
+}
+
+#[test]
+fn a_pruned_network_outlives_a_codebook_that_does_not_fit_it() {
+    let t = open();
+    // Of 784×32 weights no more than 25 are left.
+    t.write("c.toml", "[prune]\nlayers = [0.999, 0.0]\n");
+    let line = format!("compress --config c.toml m.onnx --data {DATA} --epochs 3");
+    let error = t.fails(&format!("{line} --quantize=6"));
+    for part in [
+        "codebook of 64",
+        "weights left",
+        "m.pith.prune.ckpt",
+        "--resume",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    t.says(&format!("{line} --quantize=2 --resume"));
+    t.says(&format!("{line} --quantize=2 -o anew.pith"));
+    assert!(t.read("m.pith") == t.read("anew.pith"), "another image");
+    let names: Vec<String> = t.files().into_keys().collect();
+    assert_eq!(names, ["anew.pith", "c.toml", "m.onnx", "m.pith"]);
 }
 
 #[test]
@@ -575,7 +572,8 @@ fn outputs_are_checked_before_training() {
 fn an_interrupted_retraining_goes_on_to_the_same_bytes() {
     let t = open();
     let line =
-        format!("compress --prune --quantize m.onnx --data {DATA} --epochs 30 --augment default");
+        format!("compress --prune --quantize m.onnx --data {DATA} --epochs 90 --augment default");
+    let line = line.replace(DATA, "glyphs:1000");
     t.says(&format!("{line} -o whole.pith"));
     for stage in ["prune", "quantize"] {
         let error = t.interrupts(&format!("{line} -o m.pith"), &format!("{stage}: epoch 1,"));

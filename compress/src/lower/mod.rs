@@ -1,5 +1,5 @@
-//! From a quantized float [`Graph`](trainer::graph::Graph) to a fixed-point
-//! [`Program`](crate::program::Program).
+//! From a quantized float [`Graph`] to a fixed-point
+//! [`Program`].
 
 mod linear;
 mod steps;

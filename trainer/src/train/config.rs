@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Update rules; formulas in [`super::optimizer`].
+/// Update rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)] // the names are the field's
@@ -71,8 +71,8 @@ pub enum Schedule {
     Exponential,
     /// `1/(1 + 20t)`
     Inverse,
-    /// Halved whenever [`PLATEAU_EPOCHS`] epochs in a row brought no better error on the held-out
-    /// examples (no lower loss, where none are held out).
+    /// Halved whenever three epochs in a row brought no better error on the held-out examples (no
+    /// lower loss, where none are held out).
     Plateau,
 }
 

@@ -1,4 +1,4 @@
-//! Execution and training of any [`Graph`] on burn.
+//! Execution and training of any [`Graph`](crate::graph::Graph) on burn.
 //!
 //! The graph is the only state. Before a step its parameters are materialized and handed to burn as
 //! plain tensors; burn differentiates the network with respect to them; each parametrization pulls

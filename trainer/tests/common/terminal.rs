@@ -1,4 +1,5 @@
-//! A program as its user meets it: run in a folder of its own, judged by what it prints and leaves.
+//! A program as its user meets it: run in a folder of its own, judged by what it prints and leaves;
+//! and the files it is given.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -80,8 +81,7 @@ impl Terminal {
     /// was.
     pub(crate) fn refuses(&self, line: &str, words: &[&str]) {
         let before = self.files();
-        let output = self.output(line);
-        let error = self.error(line, &output);
+        let error = self.fails(line);
         for word in words {
             assert!(error.contains(word), "{line}\nno '{word}' in: {error}");
         }
@@ -89,6 +89,11 @@ impl Terminal {
         let names = |files: &BTreeMap<_, _>| files.keys().cloned().collect::<Vec<String>>();
         assert_eq!(names(&before), names(&after), "{line}");
         assert!(before == after, "{line} changed a file");
+    }
+
+    /// The one line of error of a command that must fail.
+    pub(crate) fn fails(&self, line: &str) -> String {
+        self.error(line, &self.output(line))
     }
 
     /// The one line of error of a command that failed.
@@ -139,3 +144,35 @@ const PROGRESS: [&str; 5] = [
     "without --data",
     "stopping",
 ];
+
+/// A NumPy file.
+pub(crate) fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: &[T]) -> Vec<u8> {
+    use npyz::WriterBuilder;
+    let mut bytes = Vec::new();
+    let options = npyz::WriteOptions::new().default_dtype().shape(shape);
+    let mut writer = options.writer(&mut bytes).begin_nd().expect("begins");
+    writer.extend(values.iter().copied()).expect("writes");
+    writer.finish().expect("finishes");
+    bytes
+}
+
+/// The bytes with each occurrence of a part replaced by one as long.
+pub(crate) fn patched(bytes: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> = (0..=bytes.len() - part.len())
+        .filter(|&i| bytes[i..].starts_with(part))
+        .collect();
+    assert!(!places.is_empty());
+    for place in places {
+        bytes[place..place + part.len()].copy_from_slice(by);
+    }
+    bytes
+}
+
+/// The fields of a measured error must be those of another.
+pub(crate) fn assert_same_measure(one: &serde_json::Value, other: &serde_json::Value) {
+    for field in ["metric", "value", "split", "n"] {
+        assert_eq!(one[field], other[field], "{field}");
+        assert!(!one[field].is_null(), "{field}");
+    }
+}
