@@ -15,8 +15,7 @@ use trainer::graph::Graph;
 use trainer::onnx::{self, WriteOptions};
 use trainer::train::{DeviceChoice, NoHook, Progress, TrainConfig, error_percent, fit};
 
-/// Any error, in one line.
-pub type Failure = Box<dyn std::error::Error>;
+pub use trainer::command::Failure;
 
 /// What a file in `recipes/` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

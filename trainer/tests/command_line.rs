@@ -271,6 +271,11 @@ fn bad_models_are_one_line() {
     let eval = |file: &str, words: &[&str]| {
         t.refuses(&format!("trainer eval {file} --data glyphs:20"), words);
     };
+    let graph = trainer::onnx::read(&t.path("m.onnx")).expect("a model");
+    let weight = graph.parameters[0].materialize()[1234].to_le_bytes();
+    let nan = patched(&model, &weight, &f32::NAN.to_le_bytes());
+    t.write("nan.onnx", nan);
+    eval("nan.onnx", &["nan.onnx", "fc1.weight", "NaN at 1234"]);
     eval("gone.onnx", &["gone.onnx", "No such file"]);
     eval("none.txt", &["none.txt", "not a complete ONNX file"]);
     eval("cut.onnx", &["cut.onnx", "not a complete ONNX file"]);

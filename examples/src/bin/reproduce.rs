@@ -35,13 +35,7 @@ struct Args {
 }
 
 fn main() -> std::process::ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    trainer::command::run(|args: Args| run(&args))
 }
 
 fn run(args: &Args) -> Result<(), Failure> {

@@ -113,6 +113,19 @@ impl Terminal {
         lines[0].to_owned()
     }
 
+    /// A command whose reader goes before it has written anything, as `| head` may; what it says on
+    /// standard error. It must succeed.
+    pub(crate) fn unread(&self, line: &str) -> String {
+        let mut command = self.command(line);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{line}: {said}");
+        said
+    }
+
     /// Starts a command, presses Ctrl-C once it has written a line that begins with `after`, and
     /// returns its one line of error.
     #[cfg(unix)]
