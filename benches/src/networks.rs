@@ -80,7 +80,7 @@ const SPARSE_300_100: Network = Network {
     coding: Coding::Smallest,
     cmsis_nn: [1_638_245, 903_898, 519_855],
     build: lenet_300_100,
-    weights: Weights::Sparse(8),
+    weights: Weights::Sparse(3),
 };
 
 const SPARSE_5: Network = Network {
@@ -88,7 +88,7 @@ const SPARSE_5: Network = Network {
     coding: Coding::Smallest,
     cmsis_nn: [17_053_199, 7_759_367, 5_515_574],
     build: lenet_5,
-    weights: Weights::Sparse(8),
+    weights: Weights::Sparse(2),
 };
 
 fn lenet_300_100(b: &mut Builder) -> usize {
@@ -113,19 +113,21 @@ pub const CLASSES: usize = 10;
 
 /// Multiply-accumulates of [`every_operator`], by its definition: positions × filters × weights of
 /// a filter.
-pub const MACS: u64 = 80 * 8 * 27 + 80 * 8 * 8 + 6 * 8 * 9 + 24 * 8 + 10 * 24;
+pub const MACS: u64 = 80 * 8 * 27 + 80 * 8 * 8 + 6 * 8 * 9 + 64 * 8 + 10 * 64;
 
 /// Convolutions plain, pointwise and depthwise, a sum, poolings, dense layers, clamp and softmax;
 /// each layer's weights ask for another form.
 pub fn every_operator() -> Program {
-    let mut b = Builder::new(Weights::Any);
+    let mut b = Builder::new(Weights::Skewed);
     let input = b.tensor([10, 8, 3]);
     let first = b.conv(input, [10, 8, 8], window(3, 1, 1), 1);
-    b.weights = Weights::Four;
+    // Activations spread less than inputs, and means less than what they are of.
+    b.gain = 1.5;
+    b.weights = Weights::Any;
     let pointwise = b.conv(first, [10, 8, 8], window(1, 1, 0), 1);
     let sum = b.add(first, pointwise);
     let pooled = b.apply(sum, [5, 4, 8], Kind::MaxPool(window(2, 2, 0)));
-    b.weights = Weights::Sparse(10);
+    b.weights = Weights::Sparse(30);
     let depthwise = b.conv(pooled, [3, 2, 8], window(3, 2, 1), 8);
     let average = Kind::AveragePool {
         window: Window {
@@ -135,9 +137,11 @@ pub fn every_operator() -> Program {
         count_include_pad: false,
     };
     let mean = b.apply(depthwise, [1, 1, 8], average);
-    let hidden = b.dense(mean, 24);
-    let clamped = b.apply(hidden, [1, 1, 24], Kind::Clamp(Output { min: -20, ..INT8 }));
-    b.weights = Weights::Skewed;
+    b.weights = Weights::Four;
+    b.gain = 2.0;
+    let hidden = b.dense(mean, 64);
+    let clamped = b.apply(hidden, [1, 1, 64], Kind::Clamp(Output { min: -20, ..INT8 }));
+    b.weights = Weights::Sparse(10);
     let logits = b.dense(clamped, CLASSES);
     let exponentials = (0..80).map(|d| (65535.0 * (-0.05 * f64::from(d)).exp()).round() as u16);
     let softmax = Kind::Softmax(exponentials.collect());
@@ -207,6 +211,8 @@ fn window(kernel: usize, stride: usize, padding: usize) -> Window {
 struct Builder {
     random: ChaCha8Rng,
     weights: Weights,
+    /// Of the next layers' outputs over the usual spread.
+    gain: f64,
     program: Program,
 }
 
@@ -215,6 +221,7 @@ impl Builder {
         Self {
             random: ChaCha8Rng::seed_from_u64(3),
             weights,
+            gain: 1.0,
             program: Program {
                 tensors: vec![],
                 operators: vec![],
@@ -288,9 +295,11 @@ impl Builder {
     /// The multiplier spreads outputs over int8, with inputs of a deviation of 74.
     fn linear(&mut self, rows: usize, columns: usize) -> Linear {
         let sum = 74.0 * self.weights.deviation() * (columns as f64).sqrt();
+        let factor = 60.0 * self.gain / sum;
+        let shift = 30 - factor.log2().floor() as i32;
         let multiplier = Multiplier {
-            mantissa: (60.0 / sum * 2f64.powi(40)) as i32,
-            shift: 40,
+            mantissa: (factor * 2f64.powi(shift)) as i32,
+            shift: shift as u8,
         };
         Linear {
             name: String::new(),
@@ -301,7 +310,9 @@ impl Builder {
                 .map(|_| self.weights.draw(&mut self.random))
                 .collect(),
             multipliers: vec![multiplier],
-            biases: (0..rows).map(|row| row as i32 % 16 * 900 - 4000).collect(),
+            biases: (0..rows)
+                .map(|row| (row as i32 % 16 - 7) * (sum / 80.0) as i32)
+                .collect(),
             bias_shift: 0,
             range: INT8,
         }
@@ -315,6 +326,7 @@ mod tests {
     use crate::mcu::Inputs;
     use edge_runtime::Session;
     use no_std_core::Model;
+    use std::collections::BTreeSet;
 
     /// Saturated or constant outputs would hide differences between the device and the host.
     #[test]
@@ -334,6 +346,24 @@ mod tests {
             assert!(inside * 2 > output.len(), "{}: {output:?}", network.name);
             assert!(output.iter().any(|q| q != &output[0]), "{}", network.name);
         }
+    }
+
+    #[test]
+    fn every_operators_output_depends_on_the_input() {
+        let image = encode(&every_operator(), Coding::Smallest).expect("within bounds");
+        let model = Model::parse(&image.bytes).expect("just encoded");
+        let mut arena = vec![0; model.arena_bytes()];
+        let mut session = Session::new(&model, &mut arena).expect("long enough");
+        let inputs = Inputs::random(&model, 20, 5);
+        let outputs: BTreeSet<Vec<i8>> = inputs
+            .iter()
+            .map(|input| {
+                session.input_mut().copy_from_slice(input);
+                session.run();
+                session.output().to_vec()
+            })
+            .collect();
+        assert_eq!(outputs.len(), 20);
     }
 
     #[test]

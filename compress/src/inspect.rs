@@ -1,7 +1,7 @@
 //! What an image holds, read from its bytes alone.
 
-use crate::encode::{Layer, Ledger, decode, recount};
-use crate::plan::lifetimes;
+use crate::encode::{Layer, Ledger, recount};
+use crate::plan::lifetimes_of;
 use no_std_core::Model;
 use no_std_core::operator::{Kind, Operator};
 use no_std_core::tensor::Tensor;
@@ -73,7 +73,7 @@ pub fn inspect(model: &Model) -> Inspection {
         operators: model.operators().map(|op| operator_row(&op)).collect(),
         tensors: model
             .tensors()
-            .zip(lifetimes(&decode(model)))
+            .zip(lifetimes(model))
             .map(|(t, life)| tensor_row(&t, life))
             .collect(),
         metadata: model
@@ -81,6 +81,19 @@ pub fn inspect(model: &Model) -> Inspection {
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect(),
     }
+}
+
+fn lifetimes(model: &Model) -> Vec<(usize, usize)> {
+    let place = |tensor: &Tensor| tensor.number as usize;
+    let steps = model.operators().map(|op| {
+        let other = match &op.kind {
+            Kind::Add { other, .. } => Some(place(other)),
+            _ => None,
+        };
+        [Some(place(&op.input)), other, Some(place(&op.output))]
+    });
+    let ends = [model.input(), model.output()].map(place);
+    lifetimes_of(model.tensor_count(), ends, steps)
 }
 
 fn shape(tensor: &Tensor) -> Vec<usize> {

@@ -53,21 +53,40 @@ pub fn plan(program: &Program, scratch: &[usize]) -> ArenaPlan {
 }
 
 /// Step `i` runs operator `i`; the input is there from step 0, the output to the last.
-pub fn lifetimes(program: &Program) -> Vec<(usize, usize)> {
-    let mut lifetimes = vec![(usize::MAX, 0); program.tensors.len()];
+fn lifetimes(program: &Program) -> Vec<(usize, usize)> {
+    let steps = program.operators.iter().map(|op| {
+        let other = match op.kind {
+            crate::program::Kind::Add { other, .. } => Some(other),
+            _ => None,
+        };
+        [Some(op.input), other, Some(op.output)]
+    });
+    lifetimes_of(
+        program.tensors.len(),
+        [program.input, program.output],
+        steps,
+    )
+}
+
+/// First and last step that touches each of `tensors` tensors, whose input is there from the first
+/// step and whose output to the last.
+pub fn lifetimes_of(
+    tensors: usize,
+    [input, output]: [usize; 2],
+    steps: impl Iterator<Item = [Option<usize>; 3]>,
+) -> Vec<(usize, usize)> {
+    let mut lifetimes = vec![(usize::MAX, 0); tensors];
     let mut touch = |tensor: usize, step: usize| {
         let (first, last) = lifetimes[tensor];
         lifetimes[tensor] = (first.min(step), last.max(step));
     };
-    touch(program.input, 0);
-    for (step, op) in program.operators.iter().enumerate() {
-        touch(op.input, step);
-        touch(op.output, step);
-        if let crate::program::Kind::Add { other, .. } = op.kind {
-            touch(other, step);
-        }
+    touch(input, 0);
+    let mut last = 0;
+    for (step, touched) in steps.enumerate() {
+        touched.into_iter().flatten().for_each(|t| touch(t, step));
+        last = step;
     }
-    touch(program.output, program.operators.len().saturating_sub(1));
+    touch(output, last);
     lifetimes
 }
 

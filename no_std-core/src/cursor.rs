@@ -35,11 +35,13 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, FormatError> {
-        Ok(u8::from_le_bytes(self.array()?))
+        let byte = self.bytes.get(self.at).ok_or(FormatError::Truncated)?;
+        self.at += 1;
+        Ok(*byte)
     }
 
     pub(crate) fn i8(&mut self) -> Result<i8, FormatError> {
-        Ok(i8::from_le_bytes(self.array()?))
+        Ok(self.u8()? as i8)
     }
 
     pub(crate) fn u32(&mut self) -> Result<u32, FormatError> {
@@ -48,19 +50,18 @@ impl<'a> Cursor<'a> {
 
     /// Unsigned LEB128 of at most five bytes, below 2³².
     pub(crate) fn varint(&mut self) -> Result<u32, FormatError> {
-        let mut value = 0u32;
-        for shift in [0, 7, 14, 21, 28] {
+        let (mut value, mut shift) = (0u32, 0);
+        loop {
             let byte = self.u8()?;
-            let bits = (byte & 0x7f) as u32;
             if shift == 28 && byte > 0x0f {
                 return Err(FormatError::Number);
             }
-            value |= bits << shift;
+            value |= ((byte & 0x7f) as u32) << shift;
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
+            shift += 7;
         }
-        Err(FormatError::Number)
     }
 
     pub(crate) fn size(&mut self) -> Result<usize, FormatError> {

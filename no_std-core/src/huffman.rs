@@ -216,7 +216,7 @@ impl<'t> Decoder<'_, 't> {
 
     /// Meaning and length of the codeword at the start of these bits, which is not in the table.
     #[inline(never)]
-    fn long(&self, next: u32) -> (u8, u32) {
+    pub(crate) fn long(&self, next: u32) -> (u8, u32) {
         let mut length = self.table_bits as usize;
         while let Some(of) = self.lengths.get(length) {
             length += 1;

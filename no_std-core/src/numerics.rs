@@ -17,6 +17,12 @@ pub struct Multiplier {
 }
 
 impl Multiplier {
+    /// Makes nothing of everything.
+    pub const ZERO: Self = Self {
+        mantissa: 0,
+        shift: 1,
+    };
+
     /// A multiplier, if it is within range.
     pub const fn new(mantissa: i32, shift: u8) -> Option<Self> {
         if mantissa >= 0 && shift >= 1 && shift <= 62 {
@@ -33,6 +39,19 @@ impl Multiplier {
     #[inline(always)]
     pub const fn scale(self, accumulator: i32) -> i32 {
         let product = accumulator as i64 * self.mantissa as i64;
+        if self.shift <= 32 {
+            return self.scale_up(product);
+        }
+        // The lower half of the product cannot reach the rounding term, which stands above it.
+        // The upper half is below 2³⁰ in magnitude, the term at most 2²⁹.
+        let upper = (product >> 32) as i32;
+        (upper + (1 << (self.shift - 33))) >> (self.shift - 32)
+    }
+
+    /// The other shifts, of factors that are seldom below a half.
+    #[cold]
+    #[inline(never)]
+    const fn scale_up(self, product: i64) -> i32 {
         saturate((product + (1 << (self.shift - 1))) >> self.shift)
     }
 }

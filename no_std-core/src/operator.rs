@@ -136,34 +136,18 @@ impl<'a> Linear<'a> {
         )?;
         let (bias_bits, bias_shift, biases) = biases(cursor, rows)?;
         let weights = Weights::parse(cursor, rows, columns)?;
-        let linear = Self {
+        let (chunks, _) = multipliers.as_chunks();
+        if !chunks.iter().all(|bytes| multiplier(bytes).is_some()) {
+            return Err(FormatError::Operator);
+        }
+        Ok(Self {
             range,
             weights,
             multipliers,
             biases,
             bias_bits,
             bias_shift,
-        };
-        linear.check(count)
-    }
-
-    fn check(self, multipliers: usize) -> Result<Self, FormatError> {
-        let sound = (0..multipliers).all(|row| self.read_multiplier(row).is_some());
-        if sound {
-            Ok(self)
-        } else {
-            Err(FormatError::Operator)
-        }
-    }
-
-    fn read_multiplier(&self, row: usize) -> Option<Multiplier> {
-        let at = if self.multipliers.len() == MULTIPLIER_BYTES {
-            0
-        } else {
-            row.checked_mul(MULTIPLIER_BYTES)?
-        };
-        let &[a, b, c, d, shift] = self.multipliers.get(at..)?.first_chunk()?;
-        Multiplier::new(i32::from_le_bytes([a, b, c, d]), shift)
+        })
     }
 
     /// Whether each output channel has its own multiplier.
@@ -171,13 +155,14 @@ impl<'a> Linear<'a> {
         self.multipliers.len() != MULTIPLIER_BYTES
     }
 
-    /// The multiplier of an output channel.
-    #[inline(always)]
-    pub fn multiplier(&self, row: usize) -> Multiplier {
-        self.read_multiplier(row).unwrap_or(Multiplier {
-            mantissa: 0,
-            shift: 1,
-        })
+    /// Multipliers in order of output channels; a single one is that of all.
+    pub fn multipliers(&self) -> Multipliers<'a> {
+        let mut all = Multipliers {
+            next: Multiplier::ZERO,
+            rest: self.multipliers,
+        };
+        all.take();
+        all
     }
 
     /// Low bits that are zero in every bias and are not stored.
@@ -210,6 +195,31 @@ fn biases<'a>(cursor: &mut Cursor<'a>, rows: usize) -> Result<(u8, u8, &'a [u8])
         .ok_or(FormatError::Number)?
         .div_ceil(8);
     Ok((bits, shift, cursor.take(bytes)?))
+}
+
+fn multiplier(&[a, b, c, d, shift]: &[u8; MULTIPLIER_BYTES]) -> Option<Multiplier> {
+    Multiplier::new(i32::from_le_bytes([a, b, c, d]), shift)
+}
+
+/// Reads multipliers one after the other.
+#[derive(Clone, Debug)]
+pub struct Multipliers<'a> {
+    next: Multiplier,
+    rest: &'a [u8],
+}
+
+impl Multipliers<'_> {
+    /// The next output channel's multiplier; the last one again where there is no other.
+    #[inline(always)]
+    pub fn take(&mut self) -> Multiplier {
+        let taken = self.next;
+        if let Some((bytes, rest)) = self.rest.split_first_chunk() {
+            // All were checked when the image was parsed.
+            self.next = multiplier(bytes).unwrap_or(Multiplier::ZERO);
+            self.rest = rest;
+        }
+        taken
+    }
 }
 
 /// Reads biases one after the other.

@@ -42,6 +42,8 @@ impl Shape {
 /// An int8 activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tensor {
+    /// Its place among the image's tensors, by which operators name it.
+    pub number: u32,
     /// Shape.
     pub shape: Shape,
     /// Real units per integer step, as IEEE 754 binary32 bits: the device never computes with it.
@@ -56,7 +58,7 @@ impl Tensor {
     /// Reads: `channels << 1 | has_plane`, height and width if it has a plane, scale, zero point,
     /// arena offset.
     #[inline(never)]
-    pub(crate) fn parse(cursor: &mut Cursor) -> Result<Self, FormatError> {
+    pub(crate) fn parse(cursor: &mut Cursor, number: u32) -> Result<Self, FormatError> {
         let head = cursor.size()?;
         let (height, width) = if head & 1 == 1 {
             (cursor.size()?, cursor.size()?)
@@ -65,6 +67,7 @@ impl Tensor {
         };
         let shape = Shape::new(height, width, head >> 1).ok_or(FormatError::Shape)?;
         Ok(Self {
+            number,
             shape,
             scale_bits: cursor.u32()?,
             zero_point: cursor.i8()?,
@@ -98,8 +101,8 @@ impl<'a> Tensors<'a> {
         arena_bytes: usize,
     ) -> Result<Self, FormatError> {
         let first = *cursor;
-        for _ in 0..count {
-            if Tensor::parse(cursor)?.end() > arena_bytes {
+        for number in 0..count {
+            if Tensor::parse(cursor, number)?.end() > arena_bytes {
                 return Err(FormatError::Arena);
             }
         }
@@ -110,19 +113,19 @@ impl<'a> Tensors<'a> {
         self.count
     }
 
-    pub(crate) fn nth(&self, index: u32) -> Result<Tensor, FormatError> {
-        if index >= self.count {
+    pub(crate) fn nth(&self, number: u32) -> Result<Tensor, FormatError> {
+        if number >= self.count {
             return Err(FormatError::Tensor);
         }
         let mut cursor = self.first;
-        for _ in 0..index {
-            Tensor::parse(&mut cursor)?;
+        for before in 0..number {
+            Tensor::parse(&mut cursor, before)?;
         }
-        Tensor::parse(&mut cursor)
+        Tensor::parse(&mut cursor, number)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Tensor> + 'a {
         let mut cursor = self.first;
-        (0..self.count).map_while(move |_| Tensor::parse(&mut cursor).ok())
+        (0..self.count).map_while(move |number| Tensor::parse(&mut cursor, number).ok())
     }
 }

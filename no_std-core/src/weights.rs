@@ -150,7 +150,7 @@ impl<'a> Weights<'a> {
     }
 
     /// Starts reading, with `scratch` of at least [`table_bytes`](Self::table_bytes).
-    pub fn reader<'t>(&self, scratch: &'t mut [i8]) -> Reader<'a, 't> {
+    pub fn reader<'t>(&'t self, scratch: &'t mut [i8]) -> Reader<'a, 't> {
         let (values, rest) = split(scratch, self.value_table_bytes());
         let (runs, _) = split(rest, self.run_table_bytes());
         let value_decoder = match &self.values {
@@ -165,10 +165,9 @@ impl<'a> Weights<'a> {
             } => (code.decoder(runs, Some(*skip)), *nonzero),
             _ => (Decoder::none(), 0),
         };
-        let (bits, weights) = (BitReader::new(self.stream), *self);
         Reader {
-            weights,
-            bits,
+            weights: self,
+            bits: BitReader::new(self.stream),
             value_decoder,
             run_decoder,
             left,
@@ -226,7 +225,7 @@ const MAX_ZEROS: u32 = 24;
 /// end with the row, and bits past the stream's end are zeros.
 #[derive(Debug)]
 pub struct Reader<'a, 't> {
-    weights: Weights<'a>,
+    weights: &'t Weights<'a>,
     bits: BitReader<'a>,
     value_decoder: Decoder<'a, 't>,
     run_decoder: Decoder<'a, 't>,
@@ -326,6 +325,7 @@ impl Reader<'_, '_> {
             if length & RARE == 0 {
                 (run, next) = (run & 0xff, next << length);
             } else {
+                core::hint::cold_path();
                 let meaning;
                 (meaning, length) = self.run_decoder.rare(length, run, next);
                 let after = bits.after(length);
@@ -344,8 +344,9 @@ impl Reader<'_, '_> {
             let (mut length, mut value) =
                 fields(values[(next >> (32 - VALUE_TABLE_BITS)) as usize]);
             if length & RARE != 0 {
+                core::hint::cold_path();
                 let meaning;
-                (meaning, length) = self.value_decoder.rare(length, value, next);
+                (meaning, length) = self.value_decoder.long(next);
                 value = meaning as i8 as i32;
             }
             bits.skip(length);

@@ -20,25 +20,23 @@ pub struct Recount {
 
 /// The program of an image; tensors and weights, which have no names there, are numbered.
 pub fn decode(model: &Model) -> Program {
-    let stored: Vec<_> = model.tensors().collect();
-    let place = |t: &no_std_core::tensor::Tensor| stored.iter().position(|s| s == t).unwrap_or(0);
-    let tensors = stored.iter().enumerate().map(|(i, t)| Tensor {
-        name: format!("tensor{i}"),
+    let tensors = model.tensors().map(|t| Tensor {
+        name: format!("tensor{}", t.number),
         shape: t.shape,
         scale: f32::from_bits(t.scale_bits),
         zero_point: t.zero_point,
     });
     let operators = model.operators().enumerate().map(|(i, op)| Operator {
         name: format!("operator{i}"),
-        input: place(&op.input),
-        output: place(&op.output),
-        kind: kind(i, &op, place),
+        input: op.input.number as usize,
+        output: op.output.number as usize,
+        kind: kind(i, &op),
     });
     Program {
         tensors: tensors.collect(),
         operators: operators.collect(),
-        input: place(model.input()),
-        output: place(model.output()),
+        input: model.input().number as usize,
+        output: model.output().number as usize,
         metadata: model
             .metadata()
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
@@ -46,11 +44,7 @@ pub fn decode(model: &Model) -> Program {
     }
 }
 
-fn kind(
-    place: usize,
-    op: &operator::Operator,
-    tensor: impl Fn(&no_std_core::tensor::Tensor) -> usize,
-) -> Kind {
+fn kind(place: usize, op: &operator::Operator) -> Kind {
     match &op.kind {
         operator::Kind::Dense(stored) => Kind::Dense(linear(place, stored, Vec::new())),
         operator::Kind::Conv {
@@ -95,7 +89,7 @@ fn kind(
             shift,
             range,
         } => Kind::Add {
-            other: tensor(other),
+            other: other.number as usize,
             mantissas: *mantissas,
             shift: *shift,
             range: *range,
@@ -106,7 +100,8 @@ fn kind(
 fn linear(place: usize, stored: &operator::Linear, shape: Vec<usize>) -> Linear {
     let (rows, columns) = (stored.weights.rows, stored.weights.columns);
     let mut biases = stored.biases();
-    let multipliers = if stored.per_channel() { rows } else { 1 };
+    let mut multipliers = stored.multipliers();
+    let distinct = if stored.per_channel() { rows } else { 1 };
     Linear {
         name: format!("weights{place}"),
         shape: if shape.is_empty() {
@@ -117,7 +112,7 @@ fn linear(place: usize, stored: &operator::Linear, shape: Vec<usize>) -> Linear 
         rows,
         columns,
         weights: integers(&stored.weights),
-        multipliers: (0..multipliers).map(|row| stored.multiplier(row)).collect(),
+        multipliers: (0..distinct).map(|_| multipliers.take()).collect(),
         biases: (0..rows).map(|_| biases.take()).collect(),
         bias_shift: stored.bias_shift(),
         range: stored.range,
@@ -149,9 +144,25 @@ pub(crate) fn encoding(stored: &Weights) -> String {
     }
 }
 
+/// Most weights that are decoded to account for an image: a few hostile bytes can claim any number.
+const MAX_WEIGHTS: u64 = 1 << 28;
+
 /// Accounts for an image by writing it anew, field by field, and comparing. `None` when the bytes
 /// differ: another encoder wrote it.
 pub fn recount(model: &Model) -> Option<Recount> {
+    let weights = model
+        .operators()
+        .filter_map(|op| {
+            op.kind
+                .linear()
+                .map(|l| (l.weights.rows, l.weights.columns))
+        })
+        .fold(0u64, |sum, (rows, columns)| {
+            sum.saturating_add((rows as u64).saturating_mul(columns as u64))
+        });
+    if weights > MAX_WEIGHTS {
+        return None;
+    }
     let program = decode(model);
     let forms: Vec<Option<Written>> = model
         .operators()

@@ -221,52 +221,65 @@ pub fn random_input(seed: u64, count: usize) -> Vec<i8> {
     (0..count).map(|_| rng.random()).collect()
 }
 
-/// Runs a chain of operators by the definitions.
+/// Runs a program by the definitions.
 pub fn naive(program: &Program, input: &[i8]) -> Vec<i8> {
-    program.operators.iter().fold(input.to_vec(), |x, op| {
-        let (from, to) = (&program.tensors[op.input], &program.tensors[op.output]);
-        match &op.kind {
-            Kind::Dense(linear) => (0..linear.rows)
-                .map(|row| {
-                    let weights = &linear.weights[row * linear.columns..][..linear.columns];
-                    let sum: i64 = x
-                        .iter()
-                        .zip(weights)
-                        .map(|(&x, &w)| x as i64 * w as i64)
-                        .sum();
-                    requantize(linear, row, sum)
-                })
-                .collect(),
-            Kind::Conv {
-                window,
-                dilation,
-                groups,
-                linear,
-            } => naive_conv(&x, from, to, window, *dilation, *groups, linear),
-            Kind::MaxPool(window) => naive_pool(&x, from, to, window, |under| {
-                under.iter().flatten().copied().max().unwrap()
-            }),
-            Kind::AveragePool {
-                window,
-                count_include_pad,
-            } => naive_pool(&x, from, to, window, |under| {
-                let pad = if *count_include_pad {
-                    Some(from.zero_point)
-                } else {
-                    None
-                };
-                let values: Vec<i64> = under
-                    .iter()
-                    .filter_map(|v| v.or(pad))
-                    .map(|v| v as i64)
-                    .collect();
-                (values.iter().sum::<i64>() as f64 / values.len() as f64 + 0.5).floor() as i8
-            }),
-            Kind::Clamp(range) => x.iter().map(|&q| q.max(range.min).min(range.max)).collect(),
-            Kind::Softmax(table) => naive_softmax(&x, table),
-            Kind::Add { .. } => unreachable!("not a chain"),
+    let mut values = vec![Vec::new(); program.tensors.len()];
+    values[program.input] = input.to_vec();
+    for op in &program.operators {
+        values[op.output] = naive_operator(program, op, &values);
+    }
+    values.swap_remove(program.output)
+}
+
+fn naive_operator(program: &Program, op: &Operator, values: &[Vec<i8>]) -> Vec<i8> {
+    let (from, to) = (&program.tensors[op.input], &program.tensors[op.output]);
+    let x = &values[op.input];
+    match &op.kind {
+        Kind::Dense(linear) => (0..linear.rows)
+            .map(|row| {
+                let weights = &linear.weights[row * linear.columns..][..linear.columns];
+                let products = x.iter().zip(weights).map(|(&x, &w)| x as i64 * w as i64);
+                requantize(linear, row, products.sum())
+            })
+            .collect(),
+        Kind::Conv {
+            window,
+            dilation,
+            groups,
+            linear,
+        } => naive_conv(x, from, to, window, *dilation, *groups, linear),
+        Kind::MaxPool(window) => naive_pool(x, from, to, window, |under| {
+            under.iter().flatten().copied().max().unwrap()
+        }),
+        Kind::AveragePool {
+            window,
+            count_include_pad,
+        } => naive_pool(x, from, to, window, |under| {
+            let pad = count_include_pad.then_some(from.zero_point);
+            let counted: Vec<i64> = under
+                .iter()
+                .filter_map(|v| v.or(pad))
+                .map(i64::from)
+                .collect();
+            (counted.iter().sum::<i64>() as f64 / counted.len() as f64 + 0.5).floor() as i8
+        }),
+        Kind::Clamp(range) => x.iter().map(|&q| q.max(range.min).min(range.max)).collect(),
+        Kind::Softmax(table) => naive_softmax(x, table),
+        Kind::Add {
+            other,
+            mantissas,
+            shift,
+            range,
+        } => {
+            let zeros = [from.zero_point, program.tensors[*other].zero_point];
+            let summand = |i: usize, q: i8| (q as i128 - zeros[i] as i128) * mantissas[i] as i128;
+            x.iter()
+                .zip(&values[*other])
+                .map(|(&a, &b)| summand(0, a) + summand(1, b))
+                .map(|sum| clamped(*range, rounded(sum, *shift)))
+                .collect()
         }
-    })
+    }
 }
 
 fn naive_softmax(x: &[i8], table: &[u16]) -> Vec<i8> {
@@ -287,16 +300,23 @@ fn naive_softmax(x: &[i8], table: &[u16]) -> Vec<i8> {
 }
 
 fn requantize(linear: &Linear, row: usize, sum: i64) -> i8 {
-    let m = linear.multipliers[if linear.multipliers.len() == 1 {
-        0
-    } else {
-        row
-    }];
+    let m = match linear.multipliers[..] {
+        [single] => single,
+        _ => linear.multipliers[row],
+    };
     let product = (sum + linear.biases[row] as i64) as i128 * m.mantissa as i128;
-    let rounded = (2 * product + (1i128 << m.shift)).div_euclid(1i128 << (m.shift + 1));
-    let q = rounded + linear.range.zero_point as i128;
-    q.max(linear.range.min as i128)
-        .min(linear.range.max as i128) as i8
+    clamped(linear.range, rounded(product, m.shift))
+}
+
+/// `sum / 2^shift` to the nearest integer, ties towards +∞.
+fn rounded(sum: i128, shift: u8) -> i128 {
+    (2 * sum + (1i128 << shift)).div_euclid(1i128 << (shift + 1))
+}
+
+fn clamped(range: Output, real: i128) -> i8 {
+    (real + range.zero_point as i128)
+        .max(range.min as i128)
+        .min(range.max as i128) as i8
 }
 
 /// The element at a place, channels last, or nothing in the padding.

@@ -87,14 +87,14 @@ impl<'o, 'a> Conv<'o, 'a> {
             .zip(y.chunks_exact_mut(self.output.channels.max(1)))
         {
             let filters = self.linear.weights.stream().chunks_exact(columns);
-            let mut biases = self.linear.biases();
+            let (mut biases, mut multipliers) = (self.linear.biases(), self.linear.multipliers());
             for (filter, (y, weights)) in y.iter_mut().zip(filters).enumerate() {
                 let products = self.plain_filter(x, weights, at, self.first_channel(filter));
                 let accumulator = biases.take().wrapping_add(products);
                 *y = self
                     .linear
                     .range
-                    .requantize(accumulator, self.linear.multiplier(filter));
+                    .requantize(accumulator, multipliers.take());
             }
         }
     }
@@ -121,7 +121,7 @@ impl<'o, 'a> Conv<'o, 'a> {
         let table_bytes = self.linear.weights.table_bytes().min(scratch.len());
         let (tables, entries) = scratch.split_at_mut(table_bytes);
         let mut reader = self.linear.weights.reader(tables);
-        let mut biases = self.linear.biases();
+        let (mut biases, mut multipliers) = (self.linear.biases(), self.linear.multipliers());
         for filter in 0..self.output.channels {
             let first_channel = self.first_channel(filter);
             let mut slots = entries.as_chunks_mut().0.iter_mut();
@@ -132,7 +132,7 @@ impl<'o, 'a> Conv<'o, 'a> {
                     used += FILTER_ENTRY_BYTES;
                 }
             });
-            let (bias, multiplier) = (biases.take(), self.linear.multiplier(filter));
+            let (bias, multiplier) = (biases.take(), multipliers.take());
             let weights = entries.get(..used).unwrap_or(&[]);
             let outputs = y
                 .iter_mut()

@@ -11,22 +11,22 @@ pub(crate) fn dense(x: &[i8], y: &mut [i8], scratch: &mut [i8], linear: &Linear)
 }
 
 fn plain(x: &[i8], y: &mut [i8], linear: &Linear) {
-    let mut biases = linear.biases();
+    let (mut biases, mut multipliers) = (linear.biases(), linear.multipliers());
     let rows = linear
         .weights
         .stream()
         .chunks_exact(linear.weights.columns.max(1));
-    for (row, (y, weights)) in y.iter_mut().zip(rows).enumerate() {
+    for (y, weights) in y.iter_mut().zip(rows) {
         let accumulator = biases.take().wrapping_add(dot(x, weights));
-        *y = linear.range.requantize(accumulator, linear.multiplier(row));
+        *y = linear.range.requantize(accumulator, multipliers.take());
     }
 }
 
 fn coded(x: &[i8], y: &mut [i8], scratch: &mut [i8], linear: &Linear) {
-    let mut biases = linear.biases();
+    let (mut biases, mut multipliers) = (linear.biases(), linear.multipliers());
     let mut reader = linear.weights.reader(scratch);
-    for (row, y) in y.iter_mut().enumerate() {
+    for y in y {
         let accumulator = biases.take().wrapping_add(reader.dot(x));
-        *y = linear.range.requantize(accumulator, linear.multiplier(row));
+        *y = linear.range.requantize(accumulator, multipliers.take());
     }
 }
