@@ -96,9 +96,22 @@ fn dense_layers_in_every_form() {
         "codebook",
         "bitmap+codebook",
         "bitmap+int",
-        "runs",
+        "runs+huffman",
     ] {
         assert!(forms.contains(form), "no {form} among {forms:?}");
+    }
+}
+
+/// Runs beyond a row, beyond a look-up and to the matrix's end.
+#[test]
+fn long_runs() {
+    for (seed, density) in [(1, 0.0002), (2, 0.001), (3, 0.01)] {
+        let style = Style {
+            density,
+            entries: 60,
+        };
+        let forms = check(&dense_program(seed, 61, 2_999, style), seed);
+        assert!(forms.contains("runs+huffman"), "{forms:?}");
     }
 }
 

@@ -16,22 +16,28 @@ impl<'a> BitReader<'a> {
     /// The next bits, left-justified; at least the upper 25 are valid.
     #[inline(always)]
     pub fn peek(&self) -> u32 {
+        match self.peek_inside() {
+            Some(next) => next,
+            None => self.peek_at_end(),
+        }
+    }
+
+    /// As [`peek`](Self::peek), unless the last three bytes have been reached.
+    #[inline(always)]
+    pub fn peek_inside(&self) -> Option<u32> {
         let byte = self.at >> 3;
-        let word = match self.bytes.get(byte..byte + 4) {
-            Some(&[a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
-            _ => self.last_bytes(byte),
-        };
-        word << (self.at & 7)
+        match self.bytes.get(byte..byte + 4) {
+            Some(&[a, b, c, d]) => Some(u32::from_be_bytes([a, b, c, d]) << (self.at & 7)),
+            _ => None,
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn last_bytes(&self, byte: usize) -> u32 {
-        let rest = self.bytes.get(byte..).unwrap_or(&[]);
-        rest.iter()
-            .take(3)
-            .zip([24, 16, 8])
-            .fold(0, |word, (&b, shift)| word | (b as u32) << shift)
+    fn peek_at_end(&self) -> u32 {
+        let rest = self.bytes.get(self.at >> 3..).unwrap_or(&[]);
+        let bytes = rest.iter().take(3).zip([24, 16, 8]);
+        bytes.fold(0, |word, (&b, shift)| word | (b as u32) << shift) << (self.at & 7)
     }
 
     /// Moves past `count` bits.

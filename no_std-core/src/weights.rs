@@ -6,23 +6,16 @@
 use crate::FormatError;
 use crate::bits::BitReader;
 use crate::cursor::Cursor;
-use crate::huffman::{Code, Decoder, RARE, fields};
+use crate::huffman::{Code, Entry, LONGER, fields};
 
 /// Where weights stand.
 #[derive(Clone, Copy, Debug)]
 pub enum Positions<'a> {
     /// Everywhere.
     Every,
-    /// After runs of zeros, counted through row ends. The last symbol of the code's alphabet skips
-    /// `skip` positions and is followed by no weight.
-    Runs {
-        /// Code of the runs.
-        code: Code<'a>,
-        /// The meaning that stands for "skip this many, then another run".
-        skip: u8,
-        /// Weights in the matrix.
-        nonzero: u32,
-    },
+    /// After runs of zeros, counted through row ends, under a code whose symbols mean classes of
+    /// runs, see [`run_class`].
+    Runs(Code<'a>),
     /// Where a bit per position is set.
     Bitmap,
 }
@@ -73,10 +66,25 @@ pub mod form {
     pub const HUFFMAN: u8 = 2 << 2;
 }
 
-/// Bits of the look-up tables that the fastest loop over runs of Huffman-coded values is made for.
-pub const RUN_TABLE_BITS: u8 = 7;
-/// As [`RUN_TABLE_BITS`], for the values.
-pub const VALUE_TABLE_BITS: u8 = 6;
+/// Bits of the look-up tables, one of runs and one of values, that the fastest loop over runs of
+/// Huffman-coded values is made for.
+pub const TABLE_BITS: u8 = 6;
+
+/// Most bits that follow the codeword of a run.
+pub const MAX_EXTRA_BITS: u32 = 25;
+
+/// A class of runs, from its symbol's meaning `extra_bits << 3 | mantissa`: the run is `mantissa ·
+/// 2^extra_bits` plus a number of `extra_bits` bits, which follows the codeword.
+#[inline(always)]
+pub const fn run_class(meaning: u8) -> (u32, u32) {
+    (meaning as u32 >> 3, meaning as u32 & 7)
+}
+
+/// Whether a run, with its extra bits, leaves a value's look-up the bits that a
+/// [`peek`](BitReader::peek) is sure to have.
+fn leaves_a_value(length: u8, meaning: u8) -> bool {
+    length as u32 + run_class(meaning).0 + TABLE_BITS as u32 <= 25
+}
 
 impl<'a> Weights<'a> {
     pub(crate) fn parse(
@@ -130,54 +138,51 @@ impl<'a> Weights<'a> {
 
     /// Scratch bytes for look-up tables while the stream is read.
     pub const fn table_bytes(&self) -> usize {
-        self.value_table_bytes() + self.run_table_bytes()
+        (self.value_entries() + self.run_entries()) * size_of::<Entry>()
     }
 
-    const fn value_table_bytes(&self) -> usize {
-        if let Values::Huffman(code) = &self.values {
-            code.table_bytes()
-        } else {
-            0
+    const fn value_entries(&self) -> usize {
+        match &self.values {
+            Values::Huffman(code) => code.table_entries(),
+            _ => 0,
         }
     }
 
-    const fn run_table_bytes(&self) -> usize {
-        if let Positions::Runs { code, .. } = &self.positions {
-            code.table_bytes()
-        } else {
-            0
+    const fn run_entries(&self) -> usize {
+        match &self.positions {
+            Positions::Runs(code) => code.table_entries(),
+            _ => 0,
         }
     }
 
     /// Starts reading, with `scratch` of at least [`table_bytes`](Self::table_bytes).
     pub fn reader<'t>(&'t self, scratch: &'t mut [i8]) -> Reader<'a, 't> {
-        let (values, rest) = split(scratch, self.value_table_bytes());
-        let (runs, _) = split(rest, self.run_table_bytes());
-        let value_decoder = match &self.values {
-            Values::Huffman(code) => code.decoder(values, None),
-            _ => Decoder::none(),
-        };
-        let (run_decoder, left) = match &self.positions {
-            Positions::Runs {
-                code,
-                skip,
-                nonzero,
-            } => (code.decoder(runs, Some(*skip)), *nonzero),
-            _ => (Decoder::none(), 0),
-        };
+        let (tables, _) = scratch.as_chunks_mut();
+        let (values, rest) = split(tables, self.value_entries());
+        let (runs, _) = split(rest, self.run_entries());
+        if let Values::Huffman(code) = &self.values {
+            code.fill(values, |_, _| true);
+        }
+        if let Positions::Runs(code) = &self.positions {
+            code.fill(runs, leaves_a_value);
+        }
+        let entries @ [of_values, _] = [values.len(), runs.len()];
+        let tables: &[Entry] = tables;
+        let (values, runs) = tables.split_at(of_values);
+        let fast = entries == [1 << TABLE_BITS; 2];
         Reader {
             weights: self,
             bits: BitReader::new(self.stream),
-            value_decoder,
-            run_decoder,
-            left,
+            values,
+            runs,
+            fast: if fast { tables.first_chunk() } else { None },
             column: 0,
         }
     }
 }
 
-fn split(scratch: &mut [i8], count: usize) -> (&mut [i8], &mut [i8]) {
-    scratch.split_at_mut(count.min(scratch.len()))
+fn split(entries: &mut [Entry], count: usize) -> (&mut [Entry], &mut [Entry]) {
+    entries.split_at_mut(count.min(entries.len()))
 }
 
 fn integer_bits(bits: u8) -> Result<u8, FormatError> {
@@ -203,19 +208,17 @@ pub const fn index_bits(count: usize) -> u8 {
 }
 
 fn runs<'a>(cursor: &mut Cursor<'a>) -> Result<Positions<'a>, FormatError> {
-    let nonzero = cursor.varint()?;
-    let skip = cursor.u8()?;
     let code = Code::parse(cursor)?;
-    // A skip of nothing would let the reader stand still.
-    if skip == 0 {
-        Err(FormatError::Code)
-    } else {
-        Ok(Positions::Runs {
-            code,
-            skip,
-            nonzero,
-        })
+    let extra_bits = |&meaning: &u8| run_class(meaning).0;
+    if code
+        .symbols()
+        .iter()
+        .map(extra_bits)
+        .any(|bits| bits > MAX_EXTRA_BITS)
+    {
+        return Err(FormatError::Code);
     }
+    Ok(Positions::Runs(code))
 }
 
 /// Zeros of a bitmap passed in one step.
@@ -227,10 +230,12 @@ const MAX_ZEROS: u32 = 24;
 pub struct Reader<'a, 't> {
     weights: &'t Weights<'a>,
     bits: BitReader<'a>,
-    value_decoder: Decoder<'a, 't>,
-    run_decoder: Decoder<'a, 't>,
-    /// Weights not read yet (runs).
-    left: u32,
+    /// Look-up table of the values.
+    values: &'t [Entry],
+    /// Look-up table of the runs.
+    runs: &'t [Entry],
+    /// Both, one behind the other, where [`dot_of_runs`](Self::dot_of_runs) can use them.
+    fast: Option<&'t [Entry; 2 << TABLE_BITS]>,
     /// Where the next run starts, relative to the row's start, modulo 2³² or more: a run may have
     /// begun before it (runs).
     column: usize,
@@ -239,10 +244,8 @@ pub struct Reader<'a, 't> {
 impl Reader<'_, '_> {
     /// Σ x·w over the next row; `x` has `columns` elements.
     pub fn dot(&mut self, x: &[i8]) -> i32 {
-        if let Positions::Runs { skip, .. } = self.weights.positions
-            && let Some(sum) = self.dot_of_runs(skip, x)
-        {
-            return sum;
+        if let Some(tables) = self.fast {
+            return self.dot_of_runs(tables, x);
         }
         let mut sum = 0i32;
         self.row(&mut |column, weight| {
@@ -257,7 +260,7 @@ impl Reader<'_, '_> {
     pub fn row(&mut self, visit: &mut dyn FnMut(usize, i32)) {
         match self.weights.positions {
             Positions::Every => self.every(visit),
-            Positions::Runs { skip, .. } => self.runs(skip, visit),
+            Positions::Runs(_) => self.runs(visit),
             Positions::Bitmap => self.bitmap(visit),
         }
     }
@@ -289,74 +292,73 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// A run that leads past the row's end is read again in the next row, from a column before its
-    /// start; columns wrap there.
-    fn runs(&mut self, skip: u8, visit: &mut dyn FnMut(usize, i32)) {
-        while self.left > 0 {
-            let (run, length) = self.run_decoder.look(self.bits.peek());
-            let column = self.column.wrapping_add(run as usize);
-            if column >= self.weights.columns {
-                break;
-            }
-            self.bits.skip(length);
-            self.column = column;
-            if run != skip {
-                let value = self.value();
-                visit(column, value);
-                self.column = column + 1;
-                self.left -= 1;
-            }
+    fn runs(&mut self, visit: &mut dyn FnMut(usize, i32)) {
+        while let Some((column, value)) = self.next_of_row(self.weights.columns) {
+            visit(column, value);
         }
         self.column = self.column.wrapping_sub(self.weights.columns);
     }
 
+    /// The next weight and its column, unless the row ends before it. Its run is then read again in
+    /// the next row, from a column before that row's start; columns wrap there.
+    fn next_of_row(&mut self, columns: usize) -> Option<(usize, i32)> {
+        let Positions::Runs(code) = &self.weights.positions else {
+            return None;
+        };
+        let (meaning, length) = code.look(self.runs, self.bits.peek());
+        let (extra_bits, mantissa) = run_class(meaning);
+        let mut after = self.bits.after(length);
+        // Below 2²⁸: seven times 2²⁵ and 25 bits.
+        let run = (mantissa << extra_bits) + after.read(extra_bits);
+        let column = self.column.wrapping_add(run as usize);
+        if column >= columns {
+            return None;
+        }
+        self.bits = after;
+        self.column = column + 1;
+        Some((column, self.value()))
+    }
+
     /// [`dot`](Self::dot) for the form and the tables of a sparse layer. A function of its own, so
-    /// that its inner loop has the registers to itself.
+    /// that its inner loop has the registers to itself; what is rare happens in another.
     #[inline(never)]
-    fn dot_of_runs(&mut self, skip: u8, x: &[i8]) -> Option<i32> {
-        let runs = self.run_decoder.table::<{ 1 << RUN_TABLE_BITS }>()?;
-        let values = self.value_decoder.table::<{ 1 << VALUE_TABLE_BITS }>()?;
-        let (mut bits, mut column, mut left) = (self.bits, self.column, self.left);
-        let mut sum = 0i32;
-        while left > 0 {
-            // 25 bits hold a run found by look-up and the value after it.
-            let mut next = bits.peek();
-            let (mut length, mut run) = fields(runs[(next >> (32 - RUN_TABLE_BITS)) as usize]);
-            if length & RARE == 0 {
-                (run, next) = (run & 0xff, next << length);
-            } else {
-                core::hint::cold_path();
-                let meaning;
-                (meaning, length) = self.run_decoder.rare(length, run, next);
-                let after = bits.after(length);
-                next = after.peek();
-                run = meaning as i32;
-                if meaning == skip && column.wrapping_add(skip as usize) < x.len() {
-                    (bits, column) = (after, column.wrapping_add(skip as usize));
-                    continue;
+    fn dot_of_runs(&mut self, tables: &[Entry; 2 << TABLE_BITS], x: &[i8]) -> i32 {
+        let (mut bits, mut column, mut sum) = (self.bits, self.column, 0i32);
+        'row: loop {
+            while let Some(mut next) = bits.peek_inside() {
+                // 25 bits hold a run found by look-up and the value after it.
+                let run_entry = tables[(next >> (32 - TABLE_BITS)) as usize + (1 << TABLE_BITS)];
+                let (length, meaning) = fields(run_entry);
+                if length == LONGER {
+                    break;
                 }
+                let (extra_bits, mantissa) = run_class(meaning as u8);
+                next <<= length;
+                // Two shifts: a single one by 32 would overflow where there are no extra bits.
+                let run = (mantissa << extra_bits) + (next >> 1 >> (31 - extra_bits));
+                next <<= extra_bits;
+                let at = column.wrapping_add(run as usize);
+                let Some(&x) = x.get(at) else {
+                    break 'row;
+                };
+                let (value_length, value) = fields(tables[(next >> (32 - TABLE_BITS)) as usize]);
+                if value_length == LONGER {
+                    break;
+                }
+                bits.skip(length + extra_bits + value_length);
+                column = at.wrapping_add(1);
+                sum = sum.wrapping_add(x as i32 * value);
             }
-            let at = column.wrapping_add(run as usize);
-            let Some(&x) = x.get(at) else {
+            (self.bits, self.column) = (bits, column);
+            let Some((at, value)) = self.next_of_row(x.len()) else {
                 break;
             };
-            bits.skip(length);
-            let (mut length, mut value) =
-                fields(values[(next >> (32 - VALUE_TABLE_BITS)) as usize]);
-            if length & RARE != 0 {
-                core::hint::cold_path();
-                let meaning;
-                (meaning, length) = self.value_decoder.long(next);
-                value = meaning as i8 as i32;
-            }
-            bits.skip(length);
-            sum = sum.wrapping_add(x as i32 * value);
-            column = at.wrapping_add(1);
-            left -= 1;
+            let x = x.get(at).copied().unwrap_or(0) as i32;
+            sum = sum.wrapping_add(x * value);
+            (bits, column) = (self.bits, self.column);
         }
-        (self.bits, self.left) = (bits, left);
-        self.column = column.wrapping_sub(x.len());
-        Some(sum)
+        (self.bits, self.column) = (bits, column.wrapping_sub(x.len()));
+        sum
     }
 
     fn value(&mut self) -> i32 {
@@ -366,8 +368,8 @@ impl Reader<'_, '_> {
                 let place = self.bits.read(*bits as u32) as usize;
                 codebook.get(place).copied().unwrap_or(0) as i8 as i32
             }
-            Values::Huffman(_) => {
-                let (value, length) = self.value_decoder.look(self.bits.peek());
+            Values::Huffman(code) => {
+                let (value, length) = code.look(self.values, self.bits.peek());
                 self.bits.skip(length);
                 value as i8 as i32
             }

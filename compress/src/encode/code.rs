@@ -13,8 +13,6 @@ pub(super) struct Code {
     meanings: Vec<u8>,
     /// Codeword lengths in the same order, not decreasing.
     lengths: Vec<usize>,
-    /// Whether the meanings are written; otherwise a symbol means its place.
-    explicit: bool,
     table_bits: u8,
     /// Codeword and length of each meaning.
     words: [Option<(u32, usize)>; 256],
@@ -24,8 +22,8 @@ pub(super) struct Code {
 pub(super) type Counts = [u64; 256];
 
 impl Code {
-    /// The code of least length for symbols that occur; their meanings are written beside it.
-    pub(super) fn explicit(counts: &Counts, table_bits: u8) -> Self {
+    /// The code of least length for the symbols that occur.
+    pub(super) fn new(counts: &Counts, table_bits: u8) -> Self {
         let used: Vec<(u8, u64)> = (0..=255)
             .zip(counts.iter().copied())
             .filter(|&(_, n)| n > 0)
@@ -36,23 +34,6 @@ impl Code {
             .zip(used.iter().map(|&(symbol, _)| symbol))
             .collect();
         order.sort_unstable();
-        Self::new(order, true, table_bits)
-    }
-
-    /// The code for meanings `0..=last` in their own order, whose lengths never decrease: no list of
-    /// meanings is written. Counts are replaced by the nearest ones that never increase.
-    pub(super) fn ordered(counts: &Counts, last: u8, table_bits: u8) -> Self {
-        let smooth = non_increasing(&counts[..=last as usize]);
-        let mut lengths = bounded_lengths(&smooth);
-        lengths.sort_unstable(); // equal counts may differ by one in length
-        Self::new(
-            lengths.into_iter().zip(0..=last).collect(),
-            false,
-            table_bits,
-        )
-    }
-
-    fn new(order: Vec<(usize, u8)>, explicit: bool, table_bits: u8) -> Self {
         let mut words = [None; 256];
         let (mut next, mut previous) = (0u32, 0);
         for &(length, meaning) in &order {
@@ -65,7 +46,6 @@ impl Code {
         Self {
             meanings,
             lengths,
-            explicit,
             table_bits,
             words,
         }
@@ -94,18 +74,13 @@ impl Code {
     /// Writes the description that `no_std_core::huffman::Code` reads.
     pub(super) fn write(&self, writer: &mut Writer, meanings: Category) {
         let longest = self.lengths.last().copied().unwrap_or(0);
-        writer.u8(
-            Category::CodeTables,
-            longest as u8 | (self.explicit as u8) << 4,
-        );
+        writer.u8(Category::CodeTables, longest as u8);
         writer.u8(Category::CodeTables, self.table_bits);
         for length in 1..=longest {
             let count = self.lengths.iter().filter(|&&l| l == length).count();
             writer.varint(Category::CodeTables, count);
         }
-        if self.explicit {
-            writer.put(meanings, &self.meanings);
-        }
+        writer.put(meanings, &self.meanings);
     }
 }
 
@@ -133,29 +108,6 @@ fn bounded_lengths(counts: &[u64]) -> Vec<usize> {
     }
 }
 
-/// The non-increasing sequence nearest in squares (pool adjacent violators), rounded up.
-fn non_increasing(counts: &[u64]) -> Vec<u64> {
-    let mut pools: Vec<(f64, usize)> = Vec::new();
-    for &count in counts {
-        let mut pool = (count as f64, 1);
-        while let Some(&(mean, size)) = pools.last() {
-            if mean >= pool.0 {
-                break;
-            }
-            pools.pop();
-            pool = (
-                (mean * size as f64 + pool.0 * pool.1 as f64) / (size + pool.1) as f64,
-                size + pool.1,
-            );
-        }
-        pools.push(pool);
-    }
-    pools
-        .into_iter()
-        .flat_map(|(mean, size)| std::iter::repeat_n(mean.ceil() as u64, size))
-        .collect()
-}
-
 /// Shannon entropy of the counted symbols, in bits altogether.
 pub(super) fn entropy_bits(counts: &Counts) -> f64 {
     let total: u64 = counts.iter().sum();
@@ -178,7 +130,7 @@ mod tests {
     #[test]
     fn a_dyadic_source_costs_exactly_its_entropy() {
         let counts = counts(&[(7, 8), (9, 4), (200, 2), (3, 2)]);
-        let code = Code::explicit(&counts, 8);
+        let code = Code::new(&counts, 8);
         let bits: u64 = (0..=255u8)
             .map(|s| {
                 counts[s as usize] * code.words[s as usize].map_or(0, |(_, length)| length as u64)
@@ -205,17 +157,5 @@ mod tests {
                 .sum::<u64>(),
             1 << MAX_LENGTH
         );
-    }
-
-    #[test]
-    fn an_ordered_code_never_shortens_along_its_symbols() {
-        let code = Code::ordered(&counts(&[(0, 50), (1, 10), (2, 30), (5, 9), (6, 40)]), 6, 8);
-        assert_eq!(code.meanings, [0, 1, 2, 3, 4, 5, 6]);
-        assert!(code.lengths.is_sorted());
-    }
-
-    #[test]
-    fn pools_of_violators_are_averaged() {
-        assert_eq!(non_increasing(&[5, 1, 3, 2, 0]), [5, 2, 2, 2, 0]);
     }
 }

@@ -139,7 +139,7 @@ pub(crate) fn encoding(stored: &Weights) -> String {
     };
     match &stored.positions {
         Positions::Every => values,
-        Positions::Runs { skip, .. } => format!("runs-{skip}+{values}"),
+        Positions::Runs(_) => format!("runs+{values}"),
         Positions::Bitmap => format!("bitmap+{values}"),
     }
 }

@@ -6,6 +6,7 @@ mod code;
 mod decode;
 mod image;
 mod ledger;
+mod runs;
 mod weights;
 mod writer;
 

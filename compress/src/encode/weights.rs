@@ -3,8 +3,9 @@
 use super::bits::BitWriter;
 use super::code::{Code, Counts, entropy_bits};
 use super::ledger::Category;
+use super::runs::classes;
 use super::writer::Writer;
-use no_std_core::weights::{RUN_TABLE_BITS, VALUE_TABLE_BITS, form, index_bits};
+use no_std_core::weights::{TABLE_BITS, form, index_bits};
 
 /// Which forms the encoder may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +56,6 @@ impl Written {
 /// Largest codebook whose indices are tried without Huffman codes.
 const MAX_INDEXED: usize = 128;
 
-/// Lengths at which a longer run is cut, tried in turn.
-const SKIPS: [u8; 12] = [6, 9, 12, 16, 23, 31, 47, 63, 95, 127, 191, 255];
-
 /// Writes a matrix in its smallest form.
 pub(super) fn write(weights: &[i8], coding: Coding) -> Written {
     let mut forms = forms(weights, coding);
@@ -92,7 +90,8 @@ struct Matrix<'w> {
     weights: &'w [i8],
     /// How often each int8 weight (as u8) occurs.
     counts: Counts,
-    /// Zeros before each weight that is not zero, counted through row ends.
+    /// Zeros before each weight that is not zero, counted through row ends, and those after the last
+    /// one, if any.
     runs: Vec<usize>,
 }
 
@@ -142,7 +141,7 @@ enum Values {
 
 impl Values {
     fn huffman(counts: &Counts) -> Self {
-        Values::Huffman(Box::new(Code::explicit(counts, VALUE_TABLE_BITS)))
+        Values::Huffman(Box::new(Code::new(counts, TABLE_BITS)))
     }
 
     fn form(&self) -> u8 {
@@ -227,6 +226,9 @@ impl<'w> Matrix<'w> {
                 run = 0;
             }
         }
+        if run > 0 {
+            runs.push(run);
+        }
         Self {
             weights,
             counts,
@@ -279,12 +281,10 @@ impl<'w> Matrix<'w> {
 
     fn huffman(&self) -> Vec<Written> {
         let mut forms = vec![self.every(Values::huffman(&self.counts))];
-        if self.counts[0] > 0 && !self.runs.is_empty() {
+        if self.counts[0] > 0 && self.nonzero_counts() != [0; 256] {
             let values = || Values::huffman(&self.nonzero_counts());
             forms.push(self.bitmap(values()));
-            forms.extend(SKIPS.iter().flat_map(|&skip| {
-                [true, false].map(|explicit| self.runs(values(), skip, explicit))
-            }));
+            forms.extend(self.runs(values()));
         }
         forms
     }
@@ -322,43 +322,38 @@ impl<'w> Matrix<'w> {
         )
     }
 
-    /// Runs of zeros and the weights after them, each under its code. `explicit` writes the runs'
-    /// meanings and lets their codewords have any length.
-    fn runs(&self, values: Values, skip: u8, explicit: bool) -> Written {
-        let counts = self.run_counts(skip);
-        let code = if explicit {
-            Code::explicit(&counts, RUN_TABLE_BITS)
-        } else {
-            Code::ordered(&counts, skip, RUN_TABLE_BITS)
-        };
-        let mut stream = Stream::default();
-        let nonzero = self.weights.iter().filter(|&&w| w != 0);
-        for (&run, &weight) in self.runs.iter().zip(nonzero) {
-            stream.position(|bits| {
-                (0..run / skip as usize).for_each(|_| code.put(skip, bits));
-                code.put((run % skip as usize) as u8, bits);
-            });
-            values.put(weight, &mut stream.bits);
+    /// Runs of zeros and the weights after them, each under its code; nothing where a run is longer
+    /// than can be said.
+    fn runs(&self, values: Values) -> Option<Written> {
+        let classes = classes(&self.runs)?;
+        let class_of = |run: usize| classes[classes.partition_point(|c| c.end() <= run)];
+        let (mut counts, mut extra_bits) = ([0; 256], 0);
+        for class in self.runs.iter().map(|&run| class_of(run)) {
+            counts[class.meaning as usize] += 1;
+            extra_bits += class.extra_bits() as usize;
         }
-        let entropy = entropy_bits(&counts) + values.entropy_bits(&self.nonzero_counts());
+        let code = Code::new(&counts, TABLE_BITS);
+        let mut stream = Stream::default();
+        let mut nonzero = self.weights.iter().filter(|&&w| w != 0);
+        for &run in &self.runs {
+            stream.position(|bits| {
+                let class = class_of(run);
+                code.put(class.meaning, bits);
+                bits.put(class.extra(run), class.extra_bits() as usize);
+            });
+            if let Some(&weight) = nonzero.next() {
+                values.put(weight, &mut stream.bits);
+            }
+        }
+        let positions = entropy_bits(&counts) + extra_bits as f64;
+        let entropy = positions + values.entropy_bits(&self.nonzero_counts());
         let (mut head, table_bytes) = values.head(form::RUNS);
-        head.varint(Category::Operators, self.runs.len());
-        head.u8(Category::Operators, skip);
         code.write(&mut head, Category::CodeTables);
-        stream.finish(
+        Some(stream.finish(
             head,
-            format!("runs-{skip}+{}", values.name()),
+            format!("runs+{}", values.name()),
             entropy,
             table_bytes + code.table_bytes(),
-        )
-    }
-
-    fn run_counts(&self, skip: u8) -> Counts {
-        let mut counts = [0; 256];
-        for &run in &self.runs {
-            counts[skip as usize] += (run / skip as usize) as u64;
-            counts[run % skip as usize] += 1;
-        }
-        counts
+        ))
     }
 }
