@@ -17,7 +17,7 @@ fn inference(criterion: &mut Criterion) {
         let input = inputs.iter().next().expect("one");
         let mut arena = vec![0; model.arena_bytes()];
         let mut session = Session::new(&model, &mut arena).expect("long enough");
-        group.throughput(Throughput::Elements(model.macs()));
+        group.throughput(Throughput::Elements(model.macs().into()));
         group.bench_function(network.name, |bencher| {
             bencher.iter(|| {
                 session.input_mut().copy_from_slice(input);

@@ -31,8 +31,8 @@ impl Network {
     /// When the network is beyond what an image can hold, which none of these is.
     pub fn image(&self) -> Result<Vec<u8>, EncodeError> {
         let mut builder = Builder::new(self.weights);
-        builder.program.output = (self.build)(&mut builder);
-        encode(&builder.program, self.coding).map(|encoded| encoded.bytes)
+        let output = (self.build)(&mut builder);
+        encode(&builder.finish(output), self.coding).map(|encoded| encoded.bytes)
     }
 
     /// CMSIS-NN's instructions, where they were counted.
@@ -113,7 +113,7 @@ pub const CLASSES: usize = 10;
 
 /// Multiply-accumulates of [`every_operator`], by its definition: positions × filters × weights of
 /// a filter.
-pub const MACS: u64 = 80 * 8 * 27 + 80 * 8 * 8 + 6 * 8 * 9 + 64 * 8 + 10 * 64;
+pub const MACS: u32 = 80 * 8 * 27 + 80 * 8 * 8 + 6 * 8 * 9 + 64 * 8 + 10 * 64;
 
 /// Convolutions plain, pointwise and depthwise, a sum, poolings, dense layers, clamp and softmax;
 /// each layer's weights ask for another form.
@@ -145,8 +145,8 @@ pub fn every_operator() -> Program {
     let logits = b.dense(clamped, CLASSES);
     let exponentials = (0..80).map(|d| (65535.0 * (-0.05 * f64::from(d)).exp()).round() as u16);
     let softmax = Kind::Softmax(exponentials.collect());
-    b.program.output = b.apply(logits, [1, 1, CLASSES], softmax);
-    b.program
+    let output = b.apply(logits, [1, 1, CLASSES], softmax);
+    b.finish(output)
 }
 
 const INT8: Output = Output {
@@ -227,9 +227,16 @@ impl Builder {
                 operators: vec![],
                 input: 0,
                 output: 0,
+                macs: 0,
                 metadata: vec![],
             },
         }
+    }
+
+    fn finish(mut self, output: usize) -> Program {
+        self.program.output = output;
+        self.program.macs = self.program.dense_macs();
+        self.program
     }
 
     fn vector(&mut self, channels: usize) -> usize {

@@ -19,8 +19,8 @@ pub struct Inspection {
     pub layers: Vec<Layer>,
     /// Working memory of an inference.
     pub arena_bytes: usize,
-    /// Dense multiply-accumulates of the operators in the image.
-    pub macs: u64,
+    /// Dense multiply-accumulates of the network before it was compressed.
+    pub macs: u32,
     /// In the order of execution.
     pub operators: Vec<OperatorRow>,
     /// Activations and their places in the arena.

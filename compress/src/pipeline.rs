@@ -146,6 +146,7 @@ pub fn compress(
     settings.check()?;
     settings.check_training()?;
     check_finite(graph)?;
+    let macs = graph.macs();
     let mut graph = graph.clone();
     fold_batch_norm(&mut graph);
     lower_check(&graph)?;
@@ -175,6 +176,7 @@ pub fn compress(
         data,
         calibration,
         settings,
+        macs,
         checkpoints,
         stages: Vec::new(),
     };
@@ -290,6 +292,8 @@ struct Run<'a> {
     data: Option<(&'a Dataset, Option<&'a Dataset>)>,
     calibration: Vec<f32>,
     settings: &'a Settings,
+    /// Multiply-accumulates of the graph as it came.
+    macs: u64,
     checkpoints: &'a Checkpoints,
     stages: Vec<Stage>,
 }
@@ -347,7 +351,9 @@ impl Run<'_> {
             (true, false) => Coding::Packed,
             (true, true) => Coding::Smallest,
         };
-        Ok(encode(&lower(&self.graph)?, coding)?)
+        let mut program = lower(&self.graph)?;
+        program.macs = self.macs;
+        Ok(encode(&program, coding)?)
     }
 
     fn fit(

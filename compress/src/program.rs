@@ -15,8 +15,22 @@ pub struct Program {
     pub input: usize,
     /// Place of the tensor handed out.
     pub output: usize,
+    /// Dense multiply-accumulates of the network before it was compressed.
+    pub macs: u64,
     /// Free text that travels in the image.
     pub metadata: Vec<(String, String)>,
+}
+
+impl Program {
+    /// Multiply-accumulates of the operators as they are, zeros included.
+    pub fn dense_macs(&self) -> u64 {
+        let macs = |op: &Operator| {
+            let Shape { height, width, .. } = self.tensors[op.output].shape;
+            let weights = op.kind.linear().map_or(0, |l| l.rows * l.columns);
+            (weights * height * width) as u64
+        };
+        self.operators.iter().map(macs).sum()
+    }
 }
 
 /// An int8 activation.

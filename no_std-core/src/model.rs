@@ -23,6 +23,7 @@ pub const PREFIX_BYTES: usize = 9;
 #[derive(Clone, Copy, Debug)]
 pub struct Model<'a> {
     bytes: &'a [u8],
+    macs: u32,
     arena_bytes: usize,
     input: Tensor,
     output: Tensor,
@@ -40,6 +41,7 @@ impl<'a> Model<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
         let mut cursor = Cursor::new(bytes, 0);
         check_header(&mut cursor, bytes)?;
+        let macs = cursor.varint()?;
         let arena_bytes = cursor.size()?;
         let (input, output) = (cursor.varint()?, cursor.varint()?);
         let tensor_count = count(&mut cursor)?;
@@ -53,6 +55,7 @@ impl<'a> Model<'a> {
         check_metadata(&mut cursor, bytes.len())?;
         Ok(Self {
             bytes,
+            macs,
             arena_bytes,
             input: tensors.nth(input)?,
             output: tensors.nth(output)?,
@@ -114,10 +117,10 @@ impl<'a> Model<'a> {
         (0..self.operator_count).map_while(move |_| operator::parse(&mut cursor, &tensors).ok())
     }
 
-    /// Dense multiply-accumulates of one inference.
-    pub fn macs(&self) -> u64 {
-        self.operators()
-            .fold(0, |sum, op| sum.saturating_add(macs(&op)))
+    /// Dense multiply-accumulates of one inference of the network before it was compressed, as its
+    /// writer says: what dense kernels would have to do.
+    pub const fn macs(&self) -> u32 {
+        self.macs
     }
 
     /// Keys and values, in the order written (class labels, meaning of the input).
@@ -126,16 +129,6 @@ impl<'a> Model<'a> {
         let count = cursor.varint().unwrap_or(0);
         (0..count).map_while(move |_| Some((text(&mut cursor).ok()?, text(&mut cursor).ok()?)))
     }
-}
-
-fn macs(op: &Operator) -> u64 {
-    let Some(linear) = op.kind.linear() else {
-        return 0;
-    };
-    let positions = (op.output.shape.height * op.output.shape.width) as u64;
-    (linear.weights.rows as u64)
-        .saturating_mul(linear.weights.columns as u64)
-        .saturating_mul(positions)
 }
 
 fn count(cursor: &mut Cursor) -> Result<u32, FormatError> {

@@ -25,7 +25,7 @@ pub struct Measurement {
     /// Instructions of the second inference, exactly.
     pub instructions: u64,
     /// Multiply-accumulates of the dense network.
-    pub macs: u64,
+    pub macs: u32,
     /// Linked code and constants, less the image and less a firmware with the same start-up and
     /// harness that runs nothing.
     pub code_bytes: u64,

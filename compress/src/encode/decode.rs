@@ -37,6 +37,7 @@ pub fn decode(model: &Model) -> Program {
         operators: operators.collect(),
         input: model.input().number as usize,
         output: model.output().number as usize,
+        macs: model.macs().into(),
         metadata: model
             .metadata()
             .map(|(k, v)| (k.to_owned(), v.to_owned()))

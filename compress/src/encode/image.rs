@@ -149,6 +149,8 @@ pub(super) fn assemble(program: &Program, forms: &[Option<Written>], plan: &Aren
 }
 
 fn body(image: &mut Writer, program: &Program, forms: &[Option<Written>], plan: &ArenaPlan) {
+    // Cores of kilobytes do not see more.
+    image.varint(Category::Header, program.macs.min(u32::MAX.into()) as usize);
     image.varint(Category::Header, plan.arena_bytes);
     image.varint(Category::Header, program.input);
     image.varint(Category::Header, program.output);

@@ -78,6 +78,7 @@ pub fn lower(graph: &Graph) -> Result<Program, LowerError> {
         operators,
         input,
         output,
+        macs: graph.macs(),
         metadata,
     })
 }

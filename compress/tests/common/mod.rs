@@ -114,13 +114,16 @@ pub fn chain(tensors: Vec<Tensor>, kinds: Vec<Kind>) -> Program {
     };
     let operators: Vec<Operator> = kinds.into_iter().enumerate().map(operator).collect();
     let output = operators.len();
-    Program {
+    let mut program = Program {
         tensors,
         operators,
         input: 0,
         output,
+        macs: 0,
         metadata: vec![("labels".into(), "a,b".into())],
-    }
+    };
+    program.macs = program.dense_macs();
+    program
 }
 
 pub fn dense_program(seed: u64, rows: usize, columns: usize, style: Style) -> Program {
