@@ -2,11 +2,13 @@
 //! `--release` sums and indices are checked for overflow too.
 #![allow(clippy::unwrap_used)]
 
+use no_std_core::operator::Kind;
 use no_std_core::{FormatError, Model, PREFIX_BYTES, crc32};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
-/// Every operator and every form of weights.
+/// Every operator, and weights of five forms.
 fn image() -> Vec<u8> {
     std::fs::read(concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -34,21 +36,63 @@ fn work(model: &Model) -> u64 {
     model.operators().map(of).fold(0, u64::saturating_add)
 }
 
-/// Parses and, if that succeeds, runs.
-fn survive(image: &[u8]) {
-    if let Ok(model) = Model::parse(image)
-        && model.arena_bytes() <= 1 << 20
-        && work(&model) <= 1 << 24
-    {
-        let mut arena = vec![0x7f; model.arena_bytes()];
-        let mut session = edge_runtime::Session::new(&model, &mut arena).unwrap();
-        session.input_mut().fill(-128);
-        session.run();
-        assert_eq!(session.output().len(), model.output_len());
-        assert_eq!(model.operators().count(), model.operator_count());
-        assert_eq!(model.tensors().count(), model.tensor_count());
-        let _ = model.metadata().count();
+/// What the reader must have checked, checked again: memory within the arena, nothing written where
+/// something else is read, windows that begin on the input.
+fn check(model: &Model) {
+    for op in model.operators() {
+        let scratch = op.scratch..op.scratch + op.kind.scratch_bytes();
+        let ranges = [&op.input, &op.output].map(|t| t.offset..t.offset + t.shape.len());
+        let other = match &op.kind {
+            Kind::Add { other, .. } => other.offset..other.offset + other.shape.len(),
+            _ => ranges[0].clone(),
+        };
+        let [input, output] = ranges;
+        let apart = |a: &Range<usize>, b: &Range<usize>| {
+            a.is_empty() || b.is_empty() || a.end <= b.start || b.end <= a.start
+        };
+        let same = matches!(op.kind, Kind::Clamp(_)) && input.start == output.start;
+        assert!(same || apart(&input, &output));
+        assert!(apart(&other, &output) || same);
+        for range in [&input, &other, &output] {
+            assert!(range.end <= model.arena_bytes());
+            assert!(apart(range, &scratch));
+        }
+        assert!(scratch.is_empty() || scratch.end <= model.arena_bytes());
+        let window = match op.kind {
+            Kind::Conv { window, .. }
+            | Kind::MaxPool(window)
+            | Kind::AveragePool { window, .. } => window,
+            _ => continue,
+        };
+        let (from, to) = (op.input.shape, op.output.shape);
+        let axes = [(from.height, to.height), (from.width, to.width)];
+        for (axis, (size, positions)) in axes.into_iter().enumerate() {
+            let last = (positions - 1) * window.stride[axis];
+            assert!(window.kernel[axis] > 0 && last < size + window.padding[axis]);
+        }
     }
+}
+
+/// Parses and, if that succeeds, checks and runs.
+fn survive(image: &[u8]) {
+    let Ok(model) = Model::parse(image) else {
+        return;
+    };
+    check(&model);
+    if model.arena_bytes() <= 1 << 20 && work(&model) <= 1 << 24 {
+        run(&model);
+    }
+}
+
+fn run(model: &Model) {
+    let mut arena = vec![0x7f; model.arena_bytes()];
+    let mut session = edge_runtime::Session::new(model, &mut arena).unwrap();
+    session.input_mut().fill(-128);
+    session.run();
+    assert_eq!(session.output().len(), model.output_len());
+    assert_eq!(model.operators().count(), model.operator_count());
+    assert_eq!(model.tensors().count(), model.tensor_count());
+    let _ = model.metadata().count();
 }
 
 #[test]

@@ -19,7 +19,7 @@
 //!
 //! [`Model::parse`] fails, with a [`FormatError`], on any input that is not a whole and consistent
 //! image. After it nothing fails: tables are complete codes, reads past a stream's end are zeros,
-//! positions end with their row, and sums are bounded by the row's length. Nothing here allocates,
+//! columns end with their row, and sums are bounded by the row's length. Nothing here allocates,
 //! computes in floating point, or panics.
 
 #![no_std]

@@ -15,6 +15,9 @@ pub const VERSION: u8 = 1;
 /// Most tensors, and most operators, of one image: checking is quadratic in them.
 const MAX_COUNT: u32 = 1 << 12;
 
+/// Largest arena, so that no end of a tensor within it overflows.
+const MAX_ARENA: usize = 1 << 30;
+
 /// Bytes before the part that the checksum covers: magic, version, CRC-32.
 pub const PREFIX_BYTES: usize = 9;
 
@@ -43,6 +46,9 @@ impl<'a> Model<'a> {
         check_header(&mut cursor, bytes)?;
         let macs = cursor.varint()?;
         let arena_bytes = cursor.size()?;
+        if arena_bytes > MAX_ARENA {
+            return Err(FormatError::Arena);
+        }
         let (input, output) = (cursor.varint()?, cursor.varint()?);
         let tensor_count = count(&mut cursor)?;
         let tensors = Tensors::parse(&mut cursor, tensor_count, arena_bytes)?;

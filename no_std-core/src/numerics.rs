@@ -4,7 +4,7 @@
 /// magnitude) a row then sums to at most 2³⁰, which leaves room for a [`MAX_BIAS`].
 pub const MAX_ROW: usize = 1 << 16;
 
-/// Bound on the magnitude of a bias, so that bias + row stays inside ±2³¹.
+/// Largest bias; the least is −2³⁰. Bias + row then stays inside 32 bits.
 pub const MAX_BIAS: i32 = (1 << 30) - 1;
 
 /// A positive real factor `mantissa · 2^−shift`.

@@ -3,7 +3,9 @@
 use crate::FormatError;
 use crate::bits::BitReader;
 use crate::cursor::Cursor;
-use crate::numerics::{MAX_BIAS, MAX_ROW, Multiplier, Output};
+#[cfg(doc)]
+use crate::numerics::MAX_BIAS;
+use crate::numerics::{MAX_ROW, Multiplier, Output};
 use crate::tensor::{Shape, Tensor, Tensors};
 use crate::weights::Weights;
 
@@ -170,7 +172,7 @@ impl<'a> Linear<'a> {
         self.bias_shift
     }
 
-    /// Biases in order of output channels, at the accumulators' scale, each within ±[`MAX_BIAS`].
+    /// Biases in order of output channels, at the accumulators' scale, −2³⁰ … [`MAX_BIAS`].
     pub fn biases(&self) -> Biases<'a> {
         Biases {
             bits: BitReader::new(self.biases),
@@ -186,7 +188,7 @@ fn biases<'a>(cursor: &mut Cursor<'a>, rows: usize) -> Result<(u8, u8, &'a [u8])
         return Ok((0, 0, &[]));
     }
     let shift = cursor.u8()?;
-    // width + shift ≤ 31 bounds every bias by 2³⁰.
+    // width + shift ≤ 31 keeps every bias within −2³⁰ … 2³⁰ − 1.
     if bits > 25 || bits + shift.min(31) > 31 {
         return Err(FormatError::Operator);
     }
@@ -237,7 +239,7 @@ impl Biases<'_> {
         if self.width == 0 {
             return 0;
         }
-        (self.bits.read_signed(self.width as u32) << (self.shift & 31)).clamp(-MAX_BIAS, MAX_BIAS)
+        self.bits.read_signed(self.width as u32) << (self.shift & 31)
     }
 }
 
@@ -297,12 +299,13 @@ pub(crate) fn parse<'a>(
             Kind::Dense(linear)
         }
         opcode::CONV => conv(cursor, &input, &output)?,
-        opcode::MAX_POOL => Kind::MaxPool(pool(cursor, &input, &output)?.0),
+        opcode::MAX_POOL => Kind::MaxPool(pool(cursor, 0, &input, &output)?.0),
         opcode::AVERAGE_POOL => {
-            let (window, count_include_pad) = pool(cursor, &input, &output)?;
+            let own = window_flag::COUNT_INCLUDE_PAD;
+            let (window, flags) = pool(cursor, own, &input, &output)?;
             Kind::AveragePool {
                 window,
-                count_include_pad,
+                count_include_pad: flags & own != 0,
             }
         }
         opcode::CLAMP => Kind::Clamp(Output {
@@ -395,15 +398,17 @@ fn check_window(
 }
 
 /// Largest kernel, stride or dilation along one axis.
-const MAX_WINDOW: usize = 1 << 12;
+pub const MAX_WINDOW: usize = 1 << 12;
 
+/// A pool's window and its flags, `own` among those allowed.
 fn pool(
     cursor: &mut Cursor,
+    own: u8,
     input: &Tensor,
     output: &Tensor,
-) -> Result<(Window, bool), FormatError> {
+) -> Result<(Window, u8), FormatError> {
     let flags = cursor.u8()?;
-    if flags & !(window_flag::PADDING | window_flag::STRIDE | window_flag::COUNT_INCLUDE_PAD) != 0 {
+    if flags & !(window_flag::PADDING | window_flag::STRIDE | own) != 0 {
         return Err(FormatError::Operator);
     }
     let window = window(cursor, flags)?;
@@ -412,7 +417,7 @@ fn pool(
     if input.shape.channels != output.shape.channels || height * width > MAX_ROW {
         return Err(FormatError::Shape);
     }
-    Ok((window, flags & window_flag::COUNT_INCLUDE_PAD != 0))
+    Ok((window, flags))
 }
 
 fn conv<'a>(
@@ -449,7 +454,7 @@ fn conv<'a>(
         .ok_or(FormatError::Shape)?;
     let linear = Linear::parse(cursor, output.zero_point, filters, columns)?;
     if filter_weights > columns
-        || (!linear.weights.is_plain() && !entries_fit(&window, dilation, input, taps))
+        || (!linear.weights.is_plain() && !codable(&window, dilation, &input.shape))
     {
         return Err(FormatError::Operator);
     }
@@ -462,11 +467,13 @@ fn conv<'a>(
     })
 }
 
-/// Whether a decoded filter's entries can name every tap and every offset from a window's corner.
-fn entries_fit(window: &Window, dilation: [usize; 2], input: &Tensor, taps: usize) -> bool {
+/// Whether a convolution's weights may be coded: whether a decoded filter's entries can name every
+/// tap and every offset from a window's corner.
+pub const fn codable(window: &Window, dilation: [usize; 2], input: &Shape) -> bool {
     let Shape {
         width, channels, ..
-    } = input.shape;
+    } = *input;
+    let taps = window.kernel[0].saturating_mul(window.kernel[1]);
     let down = ((window.kernel[0] - 1) * dilation[0]).saturating_mul(width);
     let across = (window.kernel[1] - 1) * dilation[1];
     let reach = down

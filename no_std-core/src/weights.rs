@@ -158,8 +158,8 @@ impl<'a> Weights<'a> {
     /// Starts reading, with `scratch` of at least [`table_bytes`](Self::table_bytes).
     pub fn reader<'t>(&'t self, scratch: &'t mut [i8]) -> Reader<'a, 't> {
         let (tables, _) = scratch.as_chunks_mut();
-        let (values, rest) = split(tables, self.value_entries());
-        let (runs, _) = split(rest, self.run_entries());
+        let (tables, _) = split(tables, self.value_entries() + self.run_entries());
+        let (values, runs) = split(tables, self.value_entries());
         if let Values::Huffman(code) = &self.values {
             code.fill(values, |_, _| true);
         }
@@ -224,8 +224,8 @@ fn runs<'a>(cursor: &mut Cursor<'a>) -> Result<Positions<'a>, FormatError> {
 /// Zeros of a bitmap passed in one step.
 const MAX_ZEROS: u32 = 24;
 
-/// Reads a matrix row by row. Reading is total: every step moves to a later position, positions
-/// end with the row, and bits past the stream's end are zeros.
+/// Reads a matrix row by row. Reading is total: every step moves to a later column, columns end
+/// with the row, and bits past the stream's end are zeros.
 #[derive(Debug)]
 pub struct Reader<'a, 't> {
     weights: &'t Weights<'a>,
