@@ -17,7 +17,9 @@ use trainer::files::{parse_toml, write_atomically};
 use trainer::graph::Graph;
 use trainer::names::meant;
 use trainer::onnx;
-use trainer::train::{DeviceChoice, TrainError, check_fit, error_percent, interrupt, predict};
+use trainer::train::{
+    DeviceChoice, TrainConfig, TrainError, check_fit, error_percent, interrupt, predict,
+};
 
 /// Compresses a neural network into an image for microcontrollers.
 ///
@@ -320,7 +322,7 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     check_files(args, path, &output)?;
     let settings = settings(args)?;
     settings.check()?;
-    let seed = seed(args, &settings);
+    let seed = settings.seed;
     let graph = onnx::read(path)?;
     let splits = args.data.as_ref().map(DataSpec::load).transpose()?;
     let examples = match &splits {
@@ -448,7 +450,10 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
     };
     if let Some(sparsity) = args.prune {
         let prune = settings.prune.get_or_insert_with(|| Prune {
-            train: training(DEFAULT_EPOCHS * 2 / 3, 1e-5, 0.0),
+            train: TrainConfig {
+                epochs: DEFAULT_EPOCHS * 2 / 3,
+                ..Prune::default().train
+            },
             ..Prune::default()
         });
         prune.sparsity = sparsity;
@@ -456,7 +461,10 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
     }
     if let Some(bits) = args.quantize {
         let quantize = settings.quantize.get_or_insert_with(|| Quantize {
-            train: training(DEFAULT_EPOCHS / 3, 0.0, 5e-4),
+            train: TrainConfig {
+                epochs: DEFAULT_EPOCHS / 3,
+                ..Quantize::default().train
+            },
             ..Quantize::default()
         });
         quantize.bits = bits;
@@ -464,7 +472,12 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
     }
     settings.grid = args.grid.unwrap_or(settings.grid);
     settings.calibration = args.calibrate.unwrap_or(settings.calibration);
-    settings.huffman = (settings.huffman || args.huffman) && !args.no_huffman;
+    settings.huffman = match (args.huffman, args.no_huffman) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => settings.huffman,
+    };
+    settings.seed = args.seed.unwrap_or(settings.seed);
     if let Some(by) = args.prune_by {
         let prune = settings.prune.as_mut();
         prune.ok_or("--prune-by needs --prune")?.by = by;
@@ -483,16 +496,17 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
         train.augment = args.augment.unwrap_or(train.augment);
         train.epochs = args
             .epochs
-            .map_or(train.epochs, |epochs| (epochs * thirds).div_ceil(3));
+            .map_or(train.epochs, |epochs| share_of(epochs, thirds));
     }
     Ok(settings)
 }
 
-/// The seed given, or the first of the configuration file's.
-fn seed(args: &CompressArgs, settings: &Settings) -> u64 {
-    let prune = settings.prune.as_ref().map(|p| p.train.seed);
-    let quantize = settings.quantize.as_ref().map(|q| q.train.seed);
-    args.seed.or(prune).or(quantize).unwrap_or(1)
+/// So many thirds of the epochs, rounded so that one third and two are all of them.
+fn share_of(epochs: usize, thirds: usize) -> usize {
+    match thirds {
+        1 => epochs / 3,
+        _ => epochs - (3 - thirds) * (epochs / 3),
+    }
 }
 
 /// Training examples kept apart unless a configuration file says otherwise.
@@ -500,12 +514,3 @@ const DEFAULT_HOLD_OUT: usize = 0;
 
 /// Epochs of retraining unless told otherwise.
 const DEFAULT_EPOCHS: usize = 15;
-
-fn training(epochs: usize, l2: f64, learning_rate: f64) -> trainer::train::TrainConfig {
-    trainer::train::TrainConfig {
-        epochs,
-        l2,
-        learning_rate,
-        ..Default::default()
-    }
-}

@@ -205,9 +205,10 @@ impl Display for Inspection {
                 "\nanother encoder wrote this image: its bytes cannot be attributed"
             )?,
         }
-        self.metadata
-            .iter()
-            .try_for_each(|(key, value)| writeln!(f, "{key}: {value}"))
+        self.metadata.iter().try_for_each(|(key, value)| {
+            // Control characters of a stranger's file are shown, not obeyed.
+            writeln!(f, "{}: {}", key.escape_debug(), value.escape_debug())
+        })
     }
 }
 

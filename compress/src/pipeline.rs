@@ -147,14 +147,13 @@ pub fn compress(
     settings.check_training()?;
     check_finite(graph)?;
     let macs = graph.macs();
-    let mut graph = graph.clone();
+    let mut graph = prepared(graph);
     fold_batch_norm(&mut graph);
     lower_check(&graph)?;
     check_layers(&graph, settings)?;
     let (train, held_out) = match examples {
         Examples::Data(data) => {
-            let seed = settings.prune.as_ref().map_or(0, |p| p.train.seed);
-            let (train, held_out) = data.hold_out(settings.hold_out, seed);
+            let (train, held_out) = data.hold_out(settings.hold_out, settings.seed);
             (Some(train), held_out)
         }
         Examples::Synthetic { .. } => (
@@ -195,6 +194,23 @@ pub fn compress(
         encoded,
         stages: run.stages,
     })
+}
+
+/// What the passes work on: nothing that leads nowhere, no parameter of two nodes, no scale or grid
+/// of an earlier compression.
+fn prepared(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    graph.remove_unused();
+    graph.unshare_parameters();
+    graph
+        .values
+        .iter_mut()
+        .for_each(|value| value.quantization = None);
+    graph
+        .parameters
+        .iter_mut()
+        .for_each(|parameter| parameter.grid = None);
+    graph
 }
 
 fn check_finite(graph: &Graph) -> Result<(), CompressError> {
@@ -258,6 +274,7 @@ fn lower_check(graph: &Graph) -> Result<(), CompressError> {
         .for_each(|v| v.quantization = Some(unit));
     match lower(&trial) {
         Err(error @ LowerError::Unsupported { .. }) => Err(error.into()),
+        Ok(program) => Ok(encode(&program, Coding::Plain).map(drop)?),
         _ => Ok(()),
     }
 }
@@ -347,9 +364,9 @@ impl Run<'_> {
             || self.settings.quantize.is_some()
             || self.settings.grid < 8;
         let coding = match (coded, self.settings.huffman) {
+            (_, Some(true)) | (true, None) => Coding::Smallest,
+            (true, Some(false)) => Coding::Packed,
             (false, _) => Coding::Plain,
-            (true, false) => Coding::Packed,
-            (true, true) => Coding::Smallest,
         };
         let mut program = lower(&self.graph)?;
         program.macs = self.macs;
@@ -417,7 +434,7 @@ impl Run<'_> {
     /// Codebooks by k-means, then all that is left to learn through the integers.
     fn share(&mut self, settings: &Quantize) -> Result<(), CompressError> {
         for (place, id) in weights(&self.graph).into_iter().enumerate() {
-            let (entries, seed) = (settings.entries_of(place), settings.train.seed);
+            let (entries, seed) = (settings.entries_of(place), self.settings.seed);
             codebook::share(&mut self.graph, id, entries, settings.start, seed)?;
         }
         let mut hook = GridHook {

@@ -15,14 +15,16 @@ pub struct Settings {
     pub quantize: Option<Quantize>,
     /// Bits of the uniform integer grid of weights: 8, 4 or 2.
     pub grid: u8,
-    /// Whether Huffman codes may be used.
-    pub huffman: bool,
+    /// Whether Huffman codes may be used. Unless said, they are where a pass asks for coded weights.
+    pub huffman: Option<bool>,
     /// How activation ranges are measured.
     pub calibration: Method,
     /// Training examples that calibration looks at.
     pub calibration_examples: usize,
     /// Training examples kept from training, which decide every choice.
     pub hold_out: usize,
+    /// Of the choice of the held-out examples and of k-means; trainings have seeds of their own.
+    pub seed: u64,
 }
 
 impl Default for Settings {
@@ -31,10 +33,11 @@ impl Default for Settings {
             prune: None,
             quantize: None,
             grid: 8,
-            huffman: true,
+            huffman: None,
             calibration: Method::default(),
             calibration_examples: 1024,
             hold_out: 0,
+            seed: 1,
         }
     }
 }
@@ -120,7 +123,7 @@ impl Default for Quantize {
             entries: Vec::new(),
             start: Start::default(),
             train: TrainConfig {
-                learning_rate: 1e-4,
+                learning_rate: 5e-4,
                 ..TrainConfig::default()
             },
         }

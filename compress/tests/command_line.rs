@@ -281,7 +281,7 @@ fn a_configuration_gives_what_flags_do_not() {
     let t = open();
     t.write(
         "c.toml",
-        "[prune]\nlayers = [0.9, 0.5]\ntrain = { seed = 7 }\n[quantize]\nbits = 3\n",
+        "seed = 7\n[prune]\nlayers = [0.9, 0.5]\n[quantize]\nbits = 3\n",
     );
     t.says("compress --config c.toml m.onnx --report r.json");
     let report = t.json("r.json");
@@ -344,7 +344,7 @@ fn bad_models_are_one_line() {
         );
         refuses("nan.onnx", &["nan.onnx", "fc1.weight", "NaN at 1234"]);
     }
-    let text = "name = 'n'\nlayer = [{ op = 'softmax' }, { op = 'batch_norm' }, { op = 'dense', units = 2 }]";
+    let text = "name = 'n'\nlayer = [{ op = 'softmax' }, { op = 'batch_norm' }, { op = 'relu' }, { op = 'dense', units = 2 }]";
     t.write("a.toml", text);
     let architecture = Architecture::resolve(&t.path("a.toml").display().to_string());
     let graph = architecture

@@ -70,6 +70,7 @@ impl Recipe {
     /// The same with another seed for every random choice.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.train.seed = seed;
+        self.compress.seed = seed;
         self.compress
             .prune
             .iter_mut()
@@ -99,11 +100,7 @@ impl Recipe {
         let architecture = Architecture::resolve(&self.architecture)?;
         let mut graph = architecture.build(&train.input_shape, train.classes, self.train.seed)?;
         let started = Instant::now();
-        let held_out = self.compress.hold_out;
-        let (seen, held_out) = train.hold_out(
-            held_out,
-            self.compress.prune.as_ref().map_or(0, |p| p.train.seed),
-        );
+        let (seen, held_out) = train.hold_out(self.compress.hold_out, self.compress.seed);
         let held_out = Some(&held_out).filter(|h| !h.is_empty());
         let checkpoint = folder.join("model.train.ckpt");
         let config = TrainConfig {

@@ -146,7 +146,7 @@ pub(crate) fn encoding(stored: &Weights) -> String {
 }
 
 /// Most weights that are decoded to account for an image: a few hostile bytes can claim any number.
-const MAX_WEIGHTS: u64 = 1 << 28;
+const MAX_WEIGHTS: u64 = 1 << 24;
 
 /// Accounts for an image by writing it anew, field by field, and comparing. `None` when the bytes
 /// differ: another encoder wrote it.

@@ -5,7 +5,7 @@ use super::weights::{self, Coding, Written};
 use super::writer::Writer;
 use crate::plan::{self, ArenaPlan};
 use crate::program::{Kind, Linear, Operator, Program, Tensor};
-use no_std_core::operator::{FILTER_ENTRY_BYTES, Window, opcode, window_flag};
+use no_std_core::operator::{FILTER_ENTRY_BYTES, Window, codable, opcode, window_flag};
 use no_std_core::{FormatError, MAGIC, Model, PREFIX_BYTES, VERSION, crc32};
 use serde::{Deserialize, Serialize};
 
@@ -56,9 +56,11 @@ pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError>
         .operators
         .iter()
         .map(|op| {
-            op.kind
-                .linear()
-                .map(|linear| weights::write(&linear.weights, coding))
+            let linear = op.kind.linear()?;
+            Some(weights::write(
+                &linear.weights,
+                allowed(program, op, coding),
+            ))
         })
         .collect();
     let scratch: Vec<usize> = program
@@ -84,6 +86,16 @@ pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError>
         layers,
         plan,
     })
+}
+
+/// A convolution over too large an image, or of too many taps, cannot be coded.
+fn allowed(program: &Program, op: &Operator, coding: Coding) -> Coding {
+    match &op.kind {
+        Kind::Conv {
+            window, dilation, ..
+        } if !codable(window, *dilation, &program.tensors[op.input].shape) => Coding::Plain,
+        _ => coding,
+    }
 }
 
 pub(super) fn layer(op: &Operator, form: Option<&Written>) -> Option<Layer> {

@@ -1,6 +1,6 @@
-use super::{LowerError, Step, unsupported};
+use super::{LowerError, unsupported};
 use crate::program::{Linear, Tensor};
-use no_std_core::numerics::{MAX_BIAS, Multiplier, Output};
+use no_std_core::numerics::{MAX_BIAS, MAX_ROW, Multiplier, Output};
 use trainer::graph::{Graph, Node, Op, Parameter};
 
 /// Largest error that storing a bias with fewer bits may add to an activation, in integer steps.
@@ -13,16 +13,11 @@ const MAX_BIAS_BITS: u32 = 25;
 pub(super) fn dense(
     graph: &Graph,
     node: &Node,
-    step: &Step,
     x: &Tensor,
     y: &Tensor,
     range: Output,
 ) -> Result<Linear, LowerError> {
-    let shape = &graph.value(step.inputs[0]).shape;
-    let order = match *shape.as_slice() {
-        [channels, height, width] => transpose(channels, height * width),
-        _ => (0..x.shape.len()).collect(),
-    };
+    let order = transpose(x.shape.channels, x.shape.height * x.shape.width);
     linear(graph, node, &order, x, y, range)
 }
 
@@ -69,6 +64,12 @@ fn linear(
         .ok_or_else(|| unsupported(node, "has no weights"))?;
     let parameter = graph.parameter(weight);
     let (rows, columns) = (parameter.shape[0], order.len());
+    if columns > MAX_ROW {
+        return Err(unsupported(
+            node,
+            format!("sums {columns} products; images allow {MAX_ROW}"),
+        ));
+    }
     let weights = integers(parameter, order)?;
     let grid = parameter
         .grid
@@ -94,7 +95,7 @@ fn linear(
         .enumerate()
         .map(|(row, (weights, &bias))| {
             let zero: i64 = weights.iter().map(|&w| w as i64).sum::<i64>() * x.zero_point as i64;
-            (bias as f64 / of_row(row)).round() as i64 - zero
+            ((bias as f64 / of_row(row)).round() as i64).saturating_sub(zero)
         })
         .collect();
     if exact.iter().any(|b| b.unsigned_abs() > MAX_BIAS as u64) {
@@ -159,8 +160,8 @@ fn multiplier(real: f64) -> Multiplier {
     })
 }
 
-/// The number of low bits that need not be stored: the error, half of the last one kept, stays
-/// within the tolerance at the activation's scale.
+/// The number of low bits that need not be stored. The error, half of the last one kept, stays within
+/// the tolerance at the activation's scale, unless the widest bias needs more to be stored at all.
 fn bias_shift(exact: &[i64], largest_multiplier: f64) -> u8 {
     let tolerated = (2.0 * BIAS_TOLERANCE / largest_multiplier)
         .log2()
@@ -171,10 +172,9 @@ fn bias_shift(exact: &[i64], largest_multiplier: f64) -> u8 {
     tolerated.max(widest.saturating_sub(MAX_BIAS_BITS) as u8)
 }
 
-/// To a multiple of `2^shift`, ties towards +∞. Rounding up cannot leave the accumulators' room by
-/// more than one unit in 2²⁵.
+/// To a multiple of `2^shift`, ties towards +∞, as far as a stored bias reaches.
 fn rounded(bias: i64, shift: u8) -> i32 {
     let half = if shift == 0 { 0 } else { 1i64 << (shift - 1) };
-    let bound = (MAX_BIAS as i64) >> shift;
+    let bound = (MAX_BIAS as i64 >> shift).min((1 << (MAX_BIAS_BITS - 1)) - 1);
     ((((bias + half) >> shift).clamp(-bound, bound)) << shift) as i32
 }

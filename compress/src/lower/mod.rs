@@ -9,7 +9,7 @@ pub use steps::{Step, steps};
 use crate::program::{Kind, Operator, Program, Tensor};
 use linear::{conv, dense};
 use no_std_core::numerics::Output;
-use no_std_core::operator::Window;
+use no_std_core::operator::{MAX_WINDOW, Window};
 use no_std_core::tensor::Shape;
 use std::collections::HashMap;
 use trainer::graph::{self, Graph, Op, Quantization, ValueId};
@@ -60,7 +60,8 @@ pub fn lower(graph: &Graph) -> Result<Program, LowerError> {
         tensors: Vec::new(),
         places: HashMap::new(),
     };
-    let input = lowering.add(graph.input, quantization(graph, graph.input)?)?;
+    let shape = layout_of(graph.value(graph.input))?;
+    let input = lowering.add(graph.input, shape, quantization(graph, graph.input)?);
     let mut operators = Vec::new();
     for step in &steps {
         operators.push(lowering.operator(step)?);
@@ -103,31 +104,22 @@ struct Lowering<'g> {
 }
 
 impl Lowering<'_> {
-    fn add(&mut self, id: ValueId, q: Quantization) -> Result<usize, LowerError> {
-        let value = self.graph.value(id);
-        let shape = channels_last(&value.shape).ok_or_else(|| LowerError::Unsupported {
-            node: value.name.clone(),
-            op: "value",
-            reason: format!(
-                "has shape {:?}; images hold vectors and [channels, height, width]",
-                value.shape
-            ),
-        })?;
+    fn add(&mut self, id: ValueId, shape: Shape, q: Quantization) -> usize {
         self.tensors.push(Tensor {
-            name: value.name.clone(),
+            name: self.graph.value(id).name.clone(),
             shape,
             scale: q.scale,
             zero_point: q.zero_point as i8,
         });
         self.places.insert(id, self.tensors.len() - 1);
-        Ok(self.tensors.len() - 1)
+        self.tensors.len() - 1
     }
 
     fn operator(&mut self, step: &Step) -> Result<Operator, LowerError> {
         let node = &self.graph.nodes[step.node];
         let input = self.places[&step.inputs[0]];
         let q = self.output_quantization(step, input)?;
-        let output = self.add(step.output, q)?;
+        let output = self.add(step.output, self.output_shape(node, step, input)?, q);
         let kind = self.kind(node, step, input, output)?;
         Ok(Operator {
             name: node.name.clone(),
@@ -135,6 +127,34 @@ impl Lowering<'_> {
             output,
             kind,
         })
+    }
+
+    /// Element-wise operators keep their input's layout: a flattened image stays one, channels last.
+    fn output_shape(
+        &self,
+        node: &graph::Node,
+        step: &Step,
+        input: usize,
+    ) -> Result<Shape, LowerError> {
+        match node.op {
+            Op::Relu | Op::Clip { .. } | Op::Softmax => Ok(self.tensors[input].shape),
+            Op::Add => {
+                let shapes = step
+                    .inputs
+                    .iter()
+                    .map(|v| self.tensors[self.places[v]].shape);
+                let first = self.tensors[input].shape;
+                if shapes.into_iter().all(|shape| shape == first) {
+                    Ok(first)
+                } else {
+                    Err(unsupported(
+                        node,
+                        "adds a flattened image to a vector; add before flattening",
+                    ))
+                }
+            }
+            _ => layout_of(self.graph.value(node.output)),
+        }
     }
 
     /// Operators that pick or average integers keep their input's scale; others have their own.
@@ -168,13 +188,14 @@ impl Lowering<'_> {
         let (x, y) = (&self.tensors[input], &self.tensors[output]);
         let range = range(step, y);
         match &node.op {
-            Op::Gemm { .. } => dense(self.graph, node, step, x, y, range).map(Kind::Dense),
+            Op::Gemm { .. } => dense(self.graph, node, x, y, range).map(Kind::Dense),
             Op::Conv {
                 window,
                 dilation,
                 groups,
                 ..
             } => {
+                check_window(node, window, *dilation)?;
                 let linear = conv(self.graph, node, x, y, range)?;
                 Ok(Kind::Conv {
                     window: leading(window),
@@ -183,14 +204,26 @@ impl Lowering<'_> {
                     linear,
                 })
             }
-            Op::MaxPool { window } => Ok(Kind::MaxPool(leading(window))),
+            Op::MaxPool { window } => {
+                check_window(node, window, [1, 1])?;
+                Ok(Kind::MaxPool(leading(window)))
+            }
             Op::AveragePool {
                 window,
                 count_include_pad,
-            } => Ok(Kind::AveragePool {
-                window: leading(window),
-                count_include_pad: *count_include_pad,
-            }),
+            } => {
+                check_window(node, window, [1, 1])?;
+                if *count_include_pad && overhangs(window, x, y) {
+                    return Err(unsupported(
+                        node,
+                        "averages padding under a window that overhangs it; use ceil_mode 0",
+                    ));
+                }
+                Ok(Kind::AveragePool {
+                    window: leading(window),
+                    count_include_pad: *count_include_pad,
+                })
+            }
             Op::GlobalAveragePool => {
                 let kernel = [x.shape.height, x.shape.width];
                 let window = Window {
@@ -240,6 +273,42 @@ fn range(step: &Step, y: &Tensor) -> Output {
     }
 }
 
+/// What images bound more tightly than graphs.
+fn check_window(
+    node: &graph::Node,
+    window: &graph::Window,
+    dilation: [usize; 2],
+) -> Result<(), LowerError> {
+    for axis in 0..2 {
+        let (kernel, stride, step) = (window.kernel[axis], window.stride[axis], dilation[axis]);
+        if [kernel, stride, step].iter().any(|&n| n > MAX_WINDOW) {
+            return Err(unsupported(
+                node,
+                format!("has a kernel, stride or dilation above {MAX_WINDOW}"),
+            ));
+        }
+        if window.padding[axis] > (kernel - 1) * step {
+            return Err(unsupported(
+                node,
+                "has windows on padding alone; pad less than the kernel reaches",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a last window reaches beyond input and padding.
+fn overhangs(window: &graph::Window, x: &Tensor, y: &Tensor) -> bool {
+    let axes = [
+        (x.shape.height, y.shape.height),
+        (x.shape.width, y.shape.width),
+    ];
+    axes.iter().enumerate().any(|(axis, (size, positions))| {
+        let end = (positions - 1) * window.stride[axis] + window.kernel[axis];
+        end > size + window.padding[axis] + window.padding[axis + 2]
+    })
+}
+
 /// Padding below and to the right follows from the output's shape.
 fn leading(window: &graph::Window) -> Window {
     let [top, left, ..] = window.padding;
@@ -248,6 +317,17 @@ fn leading(window: &graph::Window) -> Window {
         stride: window.stride,
         padding: [top, left],
     }
+}
+
+fn layout_of(value: &graph::Value) -> Result<Shape, LowerError> {
+    channels_last(&value.shape).ok_or_else(|| LowerError::Unsupported {
+        node: value.name.clone(),
+        op: "value",
+        reason: format!(
+            "has shape {:?}; images hold vectors and [channels, height, width]",
+            value.shape
+        ),
+    })
 }
 
 /// `[channels, height, width]` or `[n]` as a channels-last shape.

@@ -23,13 +23,11 @@ pub struct Step {
 /// # Errors
 /// When an operator has no fixed-point form.
 pub fn steps(graph: &Graph) -> Result<Vec<Step>, LowerError> {
+    let names = names(graph);
+    let readers = readers(graph, &names);
     let mut steps: Vec<Step> = Vec::new();
-    // What each value is called after no-ops are resolved.
-    let mut names: HashMap<ValueId, ValueId> = HashMap::from([(graph.input, graph.input)]);
     for (place, node) in graph.nodes.iter().enumerate() {
-        let inputs: Vec<ValueId> = node.inputs.iter().map(|v| names[v]).collect();
-        if is_no_op(graph, &node.op, node.inputs[0], node.output) {
-            names.insert(node.output, inputs[0]);
+        if names[&node.output] != node.output {
             continue;
         }
         if let Op::BatchNormalization { .. } = node.op {
@@ -44,10 +42,12 @@ pub fn steps(graph: &Graph) -> Result<Vec<Step>, LowerError> {
                 "changes the layout of an image; only flattening is possible",
             ));
         }
+        let inputs: Vec<ValueId> = node.inputs.iter().map(|v| names[v]).collect();
         let (min, max) = bounds(&node.op);
+        let alone = readers.get(&inputs[0]) == Some(&1);
         let fused = steps
             .last_mut()
-            .filter(|s| s.output == inputs[0] && fuses(graph, s, node.inputs[0], &node.op));
+            .filter(|s| s.output == inputs[0] && alone && fuses(graph, s, &node.op));
         if let Some(step) = fused {
             (step.min, step.max) = (step.min.max(min).min(max), step.max.min(max).max(min));
             step.output = node.output;
@@ -60,9 +60,31 @@ pub fn steps(graph: &Graph) -> Result<Vec<Step>, LowerError> {
                 max,
             });
         }
-        names.insert(node.output, node.output);
     }
     Ok(steps)
+}
+
+/// What each value is called where no-ops are taken for nothing: the value before them.
+fn names(graph: &Graph) -> HashMap<ValueId, ValueId> {
+    let mut names = HashMap::from([(graph.input, graph.input)]);
+    for node in &graph.nodes {
+        let name = if is_no_op(graph, &node.op, node.inputs[0], node.output) {
+            names[&node.inputs[0]]
+        } else {
+            node.output
+        };
+        names.insert(node.output, name);
+    }
+    names
+}
+
+/// How many operators, or the outside, read each value.
+fn readers(graph: &Graph, names: &HashMap<ValueId, ValueId>) -> HashMap<ValueId, usize> {
+    let nodes = graph.nodes.iter().filter(|n| names[&n.output] == n.output);
+    let read = nodes.flat_map(|n| &n.inputs).chain([&graph.output]);
+    let mut readers = HashMap::new();
+    read.for_each(|value| *readers.entry(names[value]).or_default() += 1);
+    readers
 }
 
 /// Whether an operator leaves the integers as they are.
@@ -83,19 +105,12 @@ fn bounds(op: &Op) -> (f32, f32) {
     }
 }
 
-/// Whether an activation can be the clamp of the step before it: nobody else reads the value
-/// between them.
-fn fuses(graph: &Graph, step: &Step, between: ValueId, op: &Op) -> bool {
+/// Whether an activation can be the clamp of the step before it.
+fn fuses(graph: &Graph, step: &Step, op: &Op) -> bool {
     let clamps = matches!(op, Op::Relu | Op::Clip { .. });
     let requantizes = matches!(
         graph.nodes[step.node].op,
         Op::Gemm { .. } | Op::Conv { .. } | Op::Add
     );
-    let readers = graph
-        .nodes
-        .iter()
-        .flat_map(|n| &n.inputs)
-        .filter(|&&v| v == between || v == step.output)
-        .count();
-    clamps && requantizes && readers == 1 && graph.output != between
+    clamps && requantizes
 }

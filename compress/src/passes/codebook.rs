@@ -100,15 +100,20 @@ pub fn per_tensor_grid(graph: &mut Graph, id: ParamId, max: i32) {
     });
 }
 
+/// Share of the tensor's largest magnitude below which a channel's grid gets no finer: a channel of
+/// next to nothing would need biases beyond 32 bits in its tiny steps.
+const LEAST_CHANNEL: f32 = 1.0 / 1024.0;
+
 /// One grid for each output channel, for dense forms.
 pub fn per_channel_grid(graph: &mut Graph, id: ParamId, max: i32) {
     let parameter = &mut graph.parameters[id.0];
     let latent = parameter.latent();
     let columns = latent.len() / parameter.shape[0].max(1);
     let largest = |row: &[f32]| row.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let least = LEAST_CHANNEL * largest(&latent);
     let scale = latent
         .chunks(columns.max(1))
-        .map(|row| step(largest(row), max))
+        .map(|row| step(largest(row).max(least), max))
         .collect();
     parameter.grid = Some(Grid { scale, max });
 }

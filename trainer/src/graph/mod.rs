@@ -13,7 +13,7 @@ pub use parameter::{Grid, ParamId, Parameter, Parametrization};
 pub use shape::ShapeError;
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// A value's place in [`Graph::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -153,8 +153,16 @@ impl Graph {
         Ok(())
     }
 
-    /// Drops parameters and values that no node uses, and renumbers the rest.
+    /// Drops nodes that do not lead to the output, then parameters and values that no node uses, and
+    /// renumbers the rest.
     pub fn remove_unused(&mut self) {
+        let mut needed = HashSet::from([self.output]);
+        for node in self.nodes.iter().rev() {
+            if needed.contains(&node.output) {
+                needed.extend(&node.inputs);
+            }
+        }
+        self.nodes.retain(|node| needed.contains(&node.output));
         let mut values = vec![false; self.values.len()];
         let mut parameters = vec![false; self.parameters.len()];
         [self.input, self.output]
@@ -185,6 +193,23 @@ impl Graph {
                 .parameters_mut()
                 .into_iter()
                 .for_each(|p| p.0 = parameter_places[p.0]);
+        }
+    }
+
+    /// Gives every node parameters of its own, so that a pass may change one node's alone.
+    pub fn unshare_parameters(&mut self) {
+        let mut taken = HashSet::new();
+        for node in &mut self.nodes {
+            for id in node.op.parameters_mut() {
+                if !taken.insert(*id) {
+                    let copy = self.parameters[id.0].clone();
+                    self.parameters.push(Parameter {
+                        name: format!("{}.{}", node.name, copy.name),
+                        ..copy
+                    });
+                    *id = ParamId(self.parameters.len() - 1);
+                }
+            }
         }
     }
 

@@ -95,6 +95,7 @@ fn import(file: &str, model: &ModelProto) -> Result<Graph, Vec<Reason>> {
         metadata::apply(&mut importer.graph, properties, &mut importer.reasons);
     }
     if importer.reasons.is_empty() {
+        importer.graph.remove_unused();
         Ok(importer.graph)
     } else {
         Err(importer.reasons)
