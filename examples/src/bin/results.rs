@@ -1,11 +1,15 @@
 //! Writes the table of results into a document, from the reports and images of finished recipes.
 
 use benches::mcu::{Core, Inputs, Measurement, Options, measure};
+use benches::networks::NETWORKS;
 use clap::Parser;
+use compress::host::quantize;
 use compress::report::{Report, Sized};
 use examples::recipe::Failure;
+use no_std_core::Model;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use trainer::data::{DataSpec, Dataset};
 use trainer::files::write_atomically;
 
 /// Fills the part between `<!-- results -->` and `<!-- /results -->` of a document.
@@ -13,6 +17,9 @@ use trainer::files::write_atomically;
 struct Args {
     /// The document.
     document: PathBuf,
+    /// Folder that holds `mnist/`, whose first test images are run on every core.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
     /// Folders that `reproduce` wrote.
     #[arg(required = true)]
     folders: Vec<PathBuf>,
@@ -32,12 +39,14 @@ fn run(args: &Args) -> Result<(), Failure> {
     let missing = || format!("{name} has no part between {} and {END}", BEGIN.trim());
     let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
     let (_, after) = rest.split_once(END).ok_or_else(missing)?;
+    let spec = format!("mnist:{}", args.data.join("mnist").display());
+    let test = spec.parse::<DataSpec>()?.load()?.test;
     let rows: Vec<String> = args
         .folders
         .iter()
-        .map(|folder| row(folder))
+        .map(|folder| row(folder, &test))
         .collect::<Result<_, _>>()?;
-    let head = "| network | float | image | ratio | error before → after | M4 instructions | code | arena | stack |\n|---|---|---|---|---|---|---|---|---|\n";
+    let head = "| network | float | image | ratio | error before → after | M4 instructions | dense CMSIS-NN | code | arena | stack |\n|---|---|---|---|---|---|---|---|---|---|\n";
     write_atomically(
         &args.document,
         format!("{before}{BEGIN}{head}{}{END}{after}", rows.concat()).as_bytes(),
@@ -45,13 +54,18 @@ fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn row(folder: &Path) -> Result<String, Failure> {
+fn row(folder: &Path, test: &Dataset) -> Result<String, Failure> {
     let path = folder.join("report.json");
     let text = std::fs::read_to_string(&path)
         .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let report: Report =
         serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-    let m4 = emulate(&folder.join("model.pith"))?;
+    let image = folder.join("model.pith");
+    // Each fails if a single integer differs from the host's.
+    for core in [Core::M0, Core::M3, Core::M33] {
+        emulate(&image, core, test)?;
+    }
+    let m4 = emulate(&image, Core::M4, test)?;
     let error = |sized: &Sized| {
         sized
             .measure
@@ -59,7 +73,7 @@ fn row(folder: &Path) -> Result<String, Failure> {
             .map_or_else(|| "-".to_owned(), |m| format!("{:.2} %", m.value))
     };
     Ok(format!(
-        "| {} | {} | {} | {:.1}× | {} → {} | {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {:.1}× | {} → {} | {} | {} | {} | {} | {} |\n",
         report.model,
         grouped(report.float.bytes as u64),
         grouped(report.image.bytes as u64),
@@ -67,24 +81,34 @@ fn row(folder: &Path) -> Result<String, Failure> {
         error(&report.float),
         error(&report.image),
         grouped(m4.instructions),
+        cmsis_nn(folder).map_or_else(|| "-".to_owned(), grouped),
         grouped(m4.code_bytes),
         grouped(m4.arena_bytes as u64),
         grouped(m4.stack_bytes as u64),
     ))
 }
 
-/// On one seeded input: the instructions of a coded network hardly depend on it.
-fn emulate(image: &Path) -> Result<Measurement, Failure> {
+/// What CMSIS-NN takes for the dense network of the recipe's name.
+fn cmsis_nn(folder: &Path) -> Option<u64> {
+    let name = folder.file_name()?.to_str()?;
+    let network = NETWORKS.iter().find(|network| network.name == name)?;
+    network.cmsis_nn_on(Core::M4)
+}
+
+/// Test images compared on each core.
+const IMAGES: usize = 100;
+
+fn emulate(image: &Path, core: Core, test: &Dataset) -> Result<Measurement, Failure> {
     let options = Options {
-        timeout: Duration::from_secs(120),
-        prove_no_panic: false,
+        timeout: Duration::from_secs(600),
+        prove_no_panic: true,
     };
-    Ok(measure(
-        image,
-        Core::M4,
-        |model| Ok(Inputs::random(model, 1, 1)),
-        options,
-    )?)
+    let images = |model: &Model| {
+        let quantized =
+            (0..IMAGES.min(test.len())).flat_map(|i| quantize(model.input(), test.input(i)));
+        Ok(Inputs::new(model.input_len(), quantized.collect()))
+    };
+    Ok(measure(image, core, images, options)?)
 }
 
 /// 10711 as 10,711.
