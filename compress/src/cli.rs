@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::calibrate::Method;
+use crate::diff::diff;
 use crate::host;
 use crate::inspect::inspect;
 use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress};
@@ -38,6 +39,7 @@ Examples:
   compress --prune=0.95 --quantize=3 model.onnx --data mnist:DIR --report r.json
   compress inspect model.pith                            every byte accounted for
   compress eval model.pith --data mnist:DIR              accuracy of the integers
+  compress diff model.onnx model.pith --data mnist:DIR   where they leave the float model
   compress run model.pith --input x.npy --output y.npy"
 )]
 struct Cli {
@@ -74,6 +76,33 @@ Examples:
   compress eval digits.pith --data mnist:DIR
   compress eval digits.onnx --data mnist:DIR --split train --json")]
     Eval(EvalArgs),
+    /// Runs a float model and its image side by side: error, signal-to-noise ratio and saturation of
+    /// every layer, and the first one that goes wrong.
+    #[command(after_help = "\
+Examples:
+  compress diff digits.onnx digits.pith --data mnist:DIR
+  compress diff digits.onnx digits.pith --data mnist:DIR --examples 1000 --json")]
+    Diff(DiffArgs),
+}
+
+#[derive(Debug, Args)]
+struct DiffArgs {
+    /// The float model that the image was made from.
+    model: PathBuf,
+    /// The image.
+    image: PathBuf,
+    /// Data whose examples both are run on, such as `mnist:DIR` or `glyphs`.
+    #[arg(long, value_name = "SPEC")]
+    data: DataSpec,
+    /// Which examples.
+    #[arg(long, default_value = "test", value_parser = ["test", "train"])]
+    split: String,
+    /// The first so many of them.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    examples: usize,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -172,7 +201,7 @@ struct CompressArgs {
 
 /// A file, or a misspelt command.
 fn model_file(text: &str) -> Result<PathBuf, String> {
-    let hint = meant(text, ["inspect", "run", "eval"]);
+    let hint = meant(text, ["inspect", "run", "eval", "diff"]);
     if hint.is_empty() || Path::new(text).exists() {
         Ok(text.into())
     } else {
@@ -200,6 +229,7 @@ pub fn main() -> std::process::ExitCode {
         Some(Command::Inspect { image, json }) => run_inspect(&image, json),
         Some(Command::Run(args)) => run_model(&args),
         Some(Command::Eval(args)) => run_eval(&args),
+        Some(Command::Diff(args)) => run_diff(&args),
         None => run_compress(&cli.compress),
     })
 }
@@ -238,6 +268,25 @@ fn run_eval(args: &EvalArgs) -> Result<(), Failure> {
         check_image(&model, data)?;
         Ok(host::error_percent(&model, &data.inputs, &data.labels)?)
     })
+}
+
+fn run_diff(args: &DiffArgs) -> Result<(), Failure> {
+    let graph = onnx::read(&args.model)?;
+    let bytes = read_image(&args.image)?;
+    let model = parse(&args.image, &bytes)?;
+    let Splits { train, test } = args.data.load()?;
+    let data = if args.split == "train" { train } else { test };
+    check_fit(&graph, &data)?;
+    check_image(&model, &data)?;
+    let count = args.examples.clamp(1, data.len().max(1)) * data.input_len();
+    let inputs = &data.inputs[..count.min(data.inputs.len())];
+    let diff =
+        diff(&graph, &model, inputs).map_err(|e| format!("{}: {e}", args.image.display()))?;
+    if args.json {
+        print(serde_json::to_string_pretty(&diff)?)
+    } else {
+        print(&diff)
+    }
 }
 
 /// Whether an image can be measured on this data.

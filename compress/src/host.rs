@@ -35,16 +35,8 @@ pub enum HostError {
 /// # Errors
 /// When the inputs do not fit the model.
 pub fn run(model: &Model, inputs: &[f32]) -> Result<Vec<i8>, HostError> {
+    check(model, inputs)?;
     let length = model.input_len();
-    if !inputs.len().is_multiple_of(length) {
-        return Err(HostError::InputLength {
-            needed: length,
-            given: inputs.len(),
-        });
-    }
-    if let Some(place) = inputs.iter().position(|x| x.is_nan()) {
-        return Err(HostError::NotANumber(place / length));
-    }
     let output_len = model.output_len();
     let mut outputs = vec![0; inputs.len() / length * output_len];
     outputs
@@ -55,6 +47,24 @@ pub fn run(model: &Model, inputs: &[f32]) -> Result<Vec<i8>, HostError> {
             |arena, (output, input)| run_one(model, arena, &quantize(model.input(), input), output),
         );
     Ok(outputs)
+}
+
+/// Whether inputs fit a model.
+///
+/// # Errors
+/// When they do not.
+pub fn check(model: &Model, inputs: &[f32]) -> Result<(), HostError> {
+    let length = model.input_len();
+    if !inputs.len().is_multiple_of(length) {
+        return Err(HostError::InputLength {
+            needed: length,
+            given: inputs.len(),
+        });
+    }
+    match inputs.iter().position(|x| x.is_nan()) {
+        Some(place) => Err(HostError::NotANumber(place / length)),
+        None => Ok(()),
+    }
 }
 
 /// One inference on integers in the model's own layout; the output's is `[channels, plane]`.
@@ -95,7 +105,7 @@ pub fn dequantize(tensor: &Tensor, integers: &[i8]) -> Vec<f32> {
 }
 
 /// Channels-last elements as `[channels, height, width]`.
-fn channels_first(shape: &Shape, values: &[i8]) -> Vec<i8> {
+pub fn channels_first(shape: &Shape, values: &[i8]) -> Vec<i8> {
     let plane = shape.height * shape.width;
     (0..shape.channels)
         .flat_map(|c| (0..plane).map(move |p| values[p * shape.channels + c]))

@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 pub mod cli;
+pub mod diff;
 pub mod encode;
 pub mod host;
 pub mod inspect;

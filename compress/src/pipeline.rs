@@ -198,7 +198,7 @@ pub fn compress(
 
 /// What the passes work on: nothing that leads nowhere, no parameter of two nodes, no scale or grid
 /// of an earlier compression.
-fn prepared(graph: &Graph) -> Graph {
+pub(crate) fn prepared(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
     graph.remove_unused();
     graph.unshare_parameters();

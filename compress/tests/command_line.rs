@@ -317,6 +317,49 @@ fn limits_refuse_an_image_before_it_is_written() {
     t.refuses("compress m.onnx --max-loss 1 -o n.pith", &["--data"]);
 }
 
+/// An image made from the same network but for its second layer's weights goes wrong just there.
+#[test]
+fn a_difference_names_the_layer() {
+    let t = open();
+    let mut other = network();
+    let weights = other.parameters[2].free_mut();
+    weights.reverse();
+    write(&other, &t.path("other.onnx"));
+    let line = format!("compress diff m.onnx m.pith --data {DATA} --json");
+    t.says(&format!("compress m.onnx --data {DATA} -o m.pith"));
+    let same = json(&t.says(&line));
+    let ratio = |diff: &Value, layer: usize| {
+        let error = &diff["layers"][layer]["error"];
+        error["snr_db"].as_f64().expect("a ratio")
+    };
+    assert!(same["first_wrong"].is_null(), "{same}");
+    assert!(ratio(&same, 0) > 30.0 && ratio(&same, 1) > 30.0, "{same}");
+    t.says(&format!("compress other.onnx --data {DATA} -o m.pith"));
+    let changed = json(&t.says(&line));
+    assert_eq!(changed["first_wrong"], same["layers"][1]["name"]);
+    assert!(ratio(&changed, 0) > 30.0, "{changed}");
+    t.refuses(
+        &format!("compress diff m.onnx m.onnx --data {DATA}"),
+        &["m.onnx", "not a Pith image"],
+    );
+}
+
+#[test]
+fn methods_make_a_difference() {
+    let t = open();
+    let image = |flags: &str| {
+        t.says(&format!(
+            "compress {flags} m.onnx --data {DATA} --epochs 0 -o o.pith"
+        ));
+        t.read("o.pith")
+    };
+    let [all, most, best] =
+        ["min-max", "percentile", "mean-square"].map(|m| image(&format!("--calibrate {m}")));
+    assert!(all != most && most != best && all != best);
+    let by = |how: &str| image(&format!("--prune=0.8 --prune-by {how}"));
+    assert!(by("global") != by("sensitivity"));
+}
+
 #[test]
 fn bad_models_are_one_line() {
     let t = open();

@@ -1,0 +1,238 @@
+//! A float graph and its image side by side: where the integers leave the real values, layer by layer.
+
+use crate::host::{self, HostError};
+use crate::lower::{LowerError, Step, channels_last, steps};
+use crate::passes::fold_batch_norm;
+use crate::pipeline::prepared;
+use edge_runtime::Session;
+use no_std_core::Model;
+use no_std_core::operator::Operator;
+use no_std_core::tensor::Tensor;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::fmt::{self, Display, Formatter};
+use trainer::graph::{Graph, ValueId};
+use trainer::train::{DeviceChoice, TrainError, activations};
+
+/// Signal-to-noise ratio below which a layer counts as wrong, in decibels: noise of a tenth of the
+/// signal. Eight well-used bits give some 40.
+pub const WRONG_BELOW_DB: f64 = 20.0;
+
+/// Why a graph and an image cannot be compared.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // each variant is its source
+pub enum DiffError {
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Run(#[from] HostError),
+    #[error(
+        "the image has {image} operators and the model makes {graph}: it was made from another model"
+    )]
+    Operators { image: usize, graph: usize },
+}
+
+/// One operator of the image beside the value it stands for.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerDiff {
+    /// The graph's node.
+    pub name: String,
+    /// Its ONNX operator.
+    pub op: &'static str,
+    /// Shape of the output in the image, channels last.
+    pub shape: Vec<usize>,
+    /// Absent where pruning removed units, so that no element has a counterpart.
+    pub error: Option<Error>,
+}
+
+/// How far the integers' real values are from the graph's.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Error {
+    /// Root of the mean square of the float values.
+    pub signal_rms: f64,
+    /// Root of the mean square difference.
+    pub error_rms: f64,
+    /// Largest difference.
+    pub error_max: f64,
+    /// `20·log₁₀(signal_rms / error_rms)`, in decibels.
+    pub snr_db: f64,
+    /// Percentage of float values beyond the ends of int8.
+    pub saturated_percent: f64,
+}
+
+/// The comparison, in order of execution.
+#[derive(Clone, Debug, Serialize)]
+pub struct Diff {
+    /// Every operator.
+    pub layers: Vec<LayerDiff>,
+    /// The first one whose ratio is below [`WRONG_BELOW_DB`].
+    pub first_wrong: Option<String>,
+    /// Inputs compared.
+    pub inputs: usize,
+}
+
+/// Runs both on inputs `[n, ...]` laid out as the graph has them.
+///
+/// # Errors
+/// When the image has other operators than the graph would make, or the inputs do not fit.
+pub fn diff(graph: &Graph, model: &Model, inputs: &[f32]) -> Result<Diff, DiffError> {
+    let mut graph = prepared(graph);
+    fold_batch_norm(&mut graph);
+    let steps = steps(&graph)?;
+    if steps.len() != model.operator_count() {
+        return Err(DiffError::Operators {
+            image: model.operator_count(),
+            graph: steps.len(),
+        });
+    }
+    host::check(model, inputs)?;
+    let real = float_values(&graph, &steps, inputs)?;
+    let sums = compare(model, inputs, &steps, &real);
+    let layers: Vec<LayerDiff> = steps
+        .iter()
+        .zip(model.operators().zip(sums))
+        .map(|(step, (op, sums))| layer(&graph, step, &op, &sums))
+        .collect();
+    let wrong = |layer: &&LayerDiff| layer.error.is_some_and(|e| e.snr_db < WRONG_BELOW_DB);
+    Ok(Diff {
+        first_wrong: layers.iter().find(wrong).map(|layer| layer.name.clone()),
+        layers,
+        inputs: inputs.len() / model.input_len(),
+    })
+}
+
+/// Outputs of the steps, example after example.
+fn float_values(
+    graph: &Graph,
+    steps: &[Step],
+    inputs: &[f32],
+) -> Result<HashMap<ValueId, Vec<f32>>, TrainError> {
+    let mut real: HashMap<ValueId, Vec<f32>> =
+        steps.iter().map(|s| (s.output, Vec::new())).collect();
+    activations(graph, inputs, DeviceChoice::Cpu, |id, values| {
+        if let Some(all) = real.get_mut(&id) {
+            all.extend_from_slice(values);
+        }
+    })?;
+    Ok(real)
+}
+
+/// Sums over all elements of a layer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    elements: usize,
+    signal: f64,
+    error: f64,
+    largest: f64,
+    saturated: usize,
+}
+
+impl Sums {
+    fn add(&mut self, tensor: &Tensor, integers: &[i8], real: &[f32]) {
+        let ends = host::dequantize(tensor, &[i8::MIN, i8::MAX]);
+        let half = f32::from_bits(tensor.scale_bits) / 2.0;
+        let stored = host::dequantize(tensor, &host::channels_first(&tensor.shape, integers));
+        for (a, b) in stored.into_iter().zip(real) {
+            let apart = f64::from(a - b);
+            self.elements += 1;
+            self.signal += f64::from(*b).powi(2);
+            self.error += apart.powi(2);
+            self.largest = self.largest.max(apart.abs());
+            self.saturated += (*b < ends[0] - half || *b > ends[1] + half) as usize;
+        }
+    }
+
+    fn error(&self) -> Option<Error> {
+        let mean = |sum: f64| (sum / self.elements as f64).sqrt();
+        (self.elements > 0).then(|| Error {
+            signal_rms: mean(self.signal),
+            error_rms: mean(self.error),
+            error_max: self.largest,
+            // An exact layer has no noise; JSON has no infinity.
+            snr_db: (10.0 * (self.signal.max(f64::MIN_POSITIVE) / self.error).log10()).min(200.0),
+            saturated_percent: 100.0 * self.saturated as f64 / self.elements as f64,
+        })
+    }
+}
+
+fn compare(
+    model: &Model,
+    inputs: &[f32],
+    steps: &[Step],
+    real: &HashMap<ValueId, Vec<f32>>,
+) -> Vec<Sums> {
+    let mut sums = vec![Sums::default(); steps.len()];
+    let mut arena = vec![0; model.arena_bytes()];
+    // The arena has just the bytes that the model asks for.
+    let Ok(mut session) = Session::new(model, &mut arena) else {
+        return sums;
+    };
+    for (example, input) in inputs.chunks(model.input_len()).enumerate() {
+        let integers = host::quantize(model.input(), input);
+        session.input_mut().copy_from_slice(&integers);
+        let mut place = 0;
+        session.run_observed(|op, output| {
+            let all = &real[&steps[place].output];
+            let each = all.len() * model.input_len() / inputs.len();
+            if each == output.len() {
+                let real = &all[example * each..(example + 1) * each];
+                sums[place].add(&op.output, output, real);
+            }
+            place += 1;
+        });
+    }
+    sums
+}
+
+fn layer(graph: &Graph, step: &Step, op: &Operator, sums: &Sums) -> LayerDiff {
+    let node = &graph.nodes[step.node];
+    let shape = op.output.shape;
+    let same = channels_last(&graph.value(node.output).shape)
+        .is_some_and(|expected| expected.len() == shape.len());
+    LayerDiff {
+        name: node.name.clone(),
+        op: node.op.name(),
+        shape: match (shape.height, shape.width) {
+            (1, 1) => vec![shape.channels],
+            (height, width) => vec![height, width, shape.channels],
+        },
+        error: sums.error().filter(|_| same),
+    }
+}
+
+impl Display for Diff {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<24} {:<18} {:>14} {:>10} {:>10} {:>10} {:>8} {:>10}",
+            "layer", "operator", "shape", "signal", "error", "largest", "SNR dB", "saturated"
+        )?;
+        for layer in &self.layers {
+            let shape: Vec<String> = layer.shape.iter().map(usize::to_string).collect();
+            let (name, op, shape) = (&layer.name, layer.op, shape.join("x"));
+            write!(f, "{name:<24} {op:<18} {shape:>14} ")?;
+            match layer.error {
+                Some(e) => writeln!(
+                    f,
+                    "{:>10.4} {:>10.4} {:>10.4} {:>8.1} {:>8.2} %",
+                    e.signal_rms, e.error_rms, e.error_max, e.snr_db, e.saturated_percent
+                )?,
+                None => writeln!(f, "units were removed: no counterpart")?,
+            }
+        }
+        match &self.first_wrong {
+            Some(name) => write!(
+                f,
+                "'{name}' is the first layer that goes wrong: below {WRONG_BELOW_DB} dB on {} inputs",
+                self.inputs
+            ),
+            None => write!(
+                f,
+                "no layer goes below {WRONG_BELOW_DB} dB on {} inputs",
+                self.inputs
+            ),
+        }
+    }
+}
