@@ -141,8 +141,11 @@ pub fn every_operator() -> Program {
     b.gain = 2.0;
     let hidden = b.dense(mean, 64);
     let clamped = b.apply(hidden, [1, 1, 64], Kind::Clamp(Output { min: -20, ..INT8 }));
+    // Hyperbolic tangent, say.
+    let table = (-128..128).map(|q| ((f64::from(q) / 40.0).tanh() * 100.0).round() as i8);
+    let curved = b.apply(clamped, [1, 1, 64], Kind::Table(table.collect()));
     b.weights = Weights::Sparse(10);
-    let logits = b.dense(clamped, CLASSES);
+    let logits = b.dense(curved, CLASSES);
     let exponentials = (0..80).map(|d| (65535.0 * (-0.05 * f64::from(d)).exp()).round() as u16);
     let softmax = Kind::Softmax(exponentials.collect());
     let output = b.apply(logits, [1, 1, CLASSES], softmax);

@@ -114,6 +114,7 @@ fn operator_row(op: &Operator) -> OperatorRow {
         Kind::MaxPool(_) => "MaxPool",
         Kind::AveragePool { .. } => "AveragePool",
         Kind::Clamp(_) => "Clamp",
+        Kind::Table(_) => "Table",
         Kind::Softmax { .. } => "Softmax",
         Kind::Add { .. } => "Add",
     };

@@ -86,6 +86,8 @@ pub enum Kind {
     },
     /// Clamp to a range.
     Clamp(Output),
+    /// Any function of one element: the results for −128, −127, … 127.
+    Table(Vec<i8>),
     /// Softmax, by a table of exponentials.
     Softmax(Vec<u16>),
     /// Sum of two tensors.
@@ -112,7 +114,7 @@ impl Kind {
 
     /// Whether output and input may share memory.
     pub fn in_place(&self) -> bool {
-        matches!(self, Kind::Clamp(_))
+        matches!(self, Kind::Clamp(_) | Kind::Table(_))
     }
 }
 

@@ -218,12 +218,18 @@ fn poolings_clamps_and_a_whole_network() {
             check(&chain(tensors(&mut rng), vec![kind]), i as u64);
         }
     }
+    let mut random = rng(1);
+    let table = random_input(4, 256);
+    let tensors = vec![
+        tensor(&mut random, 4, 4, 16, 0),
+        tensor(&mut random, 4, 4, 16, 0),
+    ];
+    check(&chain(tensors, vec![Kind::Table(table)]), 3);
     let range = no_std_core::numerics::Output {
         zero_point: -3,
         min: -3,
         max: 40,
     };
-    let mut random = rng(1);
     let tensors = vec![
         tensor(&mut random, 2, 3, 4, -3),
         tensor(&mut random, 2, 3, 4, -3),

@@ -85,7 +85,7 @@ impl<'a, 'm> Session<'a, 'm> {
 fn execute(op: &Operator, arena: &mut [i8]) {
     let output = op.output.offset..op.output.end();
     if op.input.offset == op.output.offset {
-        return in_place(&op.kind, arena.get_mut(output).unwrap_or(&mut []));
+        return elementwise(&op.kind, arena.get_mut(output).unwrap_or(&mut []));
     }
     let scratch_bytes = op.kind.scratch_bytes();
     // An empty range must lie in no other one.
@@ -138,17 +138,19 @@ fn execute(op: &Operator, arena: &mut [i8]) {
             kernels::average_pool(x, y, op, window, *count_include_pad);
         }
         Kind::Softmax { exponentials } => kernels::softmax(x, y, exponentials),
-        Kind::Clamp(range) => {
+        Kind::Clamp(_) | Kind::Table(_) => {
             y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
-            kernels::clamp(y, range);
+            elementwise(&op.kind, y);
         }
         Kind::Add { .. } => {}
     }
 }
 
-/// Operators whose output may take the place of their input.
-fn in_place(kind: &Kind, values: &mut [i8]) {
-    if let Kind::Clamp(range) = kind {
-        kernels::clamp(values, range);
+/// Operators that change each element by itself, in place.
+fn elementwise(kind: &Kind, values: &mut [i8]) {
+    match kind {
+        Kind::Clamp(range) => kernels::clamp(values, range),
+        Kind::Table(table) => kernels::look_up(values, table),
+        _ => {}
     }
 }

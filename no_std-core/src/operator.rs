@@ -25,6 +25,8 @@ pub mod opcode {
     pub const SOFTMAX: u8 = 6;
     /// Sum of two tensors.
     pub const ADD: u8 = 7;
+    /// Any function of one element.
+    pub const TABLE: u8 = 8;
 }
 
 /// One operator with its tensors.
@@ -69,6 +71,8 @@ pub enum Kind<'a> {
     },
     /// `min(max(x, min), max)` on the integers.
     Clamp(Output),
+    /// `table[x + 128]`: any function of one element, [`TABLE_ENTRIES`] int8 results.
+    Table(&'a [u8]),
     /// `256·e^(s·x)/Σe^(s·x) − 128`, by a table of `e^(−s·d)` for the distance `d` to the maximum.
     Softmax {
         /// Little-endian u16, `round(65535·e^(−s·d))` for d = 0, 1, …; zero past its end.
@@ -110,6 +114,9 @@ pub struct Linear<'a> {
     bias_bits: u8,
     bias_shift: u8,
 }
+
+/// Entries of the table of a function: one for each int8 argument.
+pub const TABLE_ENTRIES: usize = 256;
 
 /// Bytes of one multiplier.
 pub const MULTIPLIER_BYTES: usize = 5;
@@ -246,7 +253,7 @@ impl Biases<'_> {
 impl<'a> Kind<'a> {
     /// Whether output and input may be the same memory: each element depends on its own place alone.
     pub const fn in_place(&self) -> bool {
-        matches!(self, Kind::Clamp(_))
+        matches!(self, Kind::Clamp(_) | Kind::Table(_))
     }
 
     /// Arena bytes the operator needs beside its tensors.
@@ -313,13 +320,14 @@ pub(crate) fn parse<'a>(
             min: cursor.i8()?,
             max: cursor.i8()?,
         }),
+        opcode::TABLE => Kind::Table(cursor.take(TABLE_ENTRIES)?),
         opcode::SOFTMAX => softmax(cursor, &input)?,
         opcode::ADD => add(cursor, tensors, &input, &output)?,
         _ => return Err(FormatError::Operator),
     };
     let elementwise = matches!(
         kind,
-        Kind::Clamp(_) | Kind::Softmax { .. } | Kind::Add { .. }
+        Kind::Clamp(_) | Kind::Table(_) | Kind::Softmax { .. } | Kind::Add { .. }
     );
     if elementwise && input.shape != output.shape {
         return Err(FormatError::Shape);

@@ -78,6 +78,7 @@ fn kind(place: usize, op: &operator::Operator) -> Kind {
             count_include_pad: *count_include_pad,
         },
         operator::Kind::Clamp(range) => Kind::Clamp(*range),
+        operator::Kind::Table(table) => Kind::Table(table.iter().map(|&y| y as i8).collect()),
         operator::Kind::Softmax { exponentials } => Kind::Softmax(
             exponentials
                 .chunks_exact(2)

@@ -210,6 +210,7 @@ fn write_operator(image: &mut Writer, op: &Operator, form: Option<&Written>, scr
         Kind::MaxPool(_) => opcode::MAX_POOL,
         Kind::AveragePool { .. } => opcode::AVERAGE_POOL,
         Kind::Clamp(_) => opcode::CLAMP,
+        Kind::Table(_) => opcode::TABLE,
         Kind::Softmax(_) => opcode::SOFTMAX,
         Kind::Add { .. } => opcode::ADD,
     };
@@ -243,6 +244,7 @@ fn write_operator(image: &mut Writer, op: &Operator, form: Option<&Written>, scr
             write_window(image, window, [1, 1], 1, flag);
         }
         Kind::Clamp(range) => write_range(image, range),
+        Kind::Table(table) => table.iter().for_each(|&y| image.i8(Category::Operators, y)),
         Kind::Softmax(exponentials) => {
             image.u8(Category::Operators, (exponentials.len() - 1) as u8);
             exponentials

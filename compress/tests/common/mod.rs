@@ -267,6 +267,10 @@ fn naive_operator(program: &Program, op: &Operator, values: &[Vec<i8>]) -> Vec<i
             (counted.iter().sum::<i64>() as f64 / counted.len() as f64 + 0.5).floor() as i8
         }),
         Kind::Clamp(range) => x.iter().map(|&q| q.max(range.min).min(range.max)).collect(),
+        Kind::Table(table) => x
+            .iter()
+            .map(|&q| table[(q as i32 + 128) as usize])
+            .collect(),
         Kind::Softmax(table) => naive_softmax(x, table),
         Kind::Add {
             other,

@@ -8,6 +8,14 @@ pub(crate) fn clamp(values: &mut [i8], range: &Output) {
     }
 }
 
+/// Replaces each x by `table[x + 128]`.
+pub(crate) fn look_up(values: &mut [i8], table: &[u8]) {
+    for value in values {
+        let place = (*value as u8 ^ 0x80) as usize;
+        *value = table.get(place).copied().unwrap_or(0) as i8;
+    }
+}
+
 /// `requantize((a − zₐ)·mₐ + (b − z_b)·m_b)`. Range: two products of at most 2⁸·2³⁰, plus a
 /// rounding term of at most 2⁶¹, in i64.
 pub(crate) fn add(

@@ -8,7 +8,7 @@ mod softmax;
 
 pub(crate) use conv::Conv;
 pub(crate) use dense::dense;
-pub(crate) use elementwise::{add, clamp};
+pub(crate) use elementwise::{add, clamp, look_up};
 pub(crate) use pool::{average_pool, max_pool};
 pub(crate) use softmax::softmax;
 
