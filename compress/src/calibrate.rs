@@ -119,7 +119,7 @@ pub fn calibrate(graph: &mut Graph, inputs: &[f32], method: Method) -> Result<()
 fn has_own_scale(graph: &Graph, step: &Step) -> bool {
     matches!(
         graph.nodes[step.node].op,
-        Op::Gemm { .. } | Op::Conv { .. } | Op::Add
+        Op::Gemm { .. } | Op::Conv { .. } | Op::Add | Op::Unary(_)
     )
 }
 

@@ -12,7 +12,7 @@ use compress::settings::{Prune, Settings};
 use no_std_core::Model;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use trainer::graph::{Graph, Op, ParamId, Parameter, ValueId, Window, reference};
+use trainer::graph::{Graph, Op, ParamId, Parameter, Unary, ValueId, Window, reference};
 
 /// Of the output's range: three to five roundings of half of 1/255 each, spread by the layers behind.
 const TOLERANCE: f32 = 0.04;
@@ -252,6 +252,37 @@ fn side_branches_and_shared_weights() {
     b.push(Op::GlobalAveragePool, &[x]);
     b.graph.output = sum;
     check_plain(&b.graph);
+}
+
+#[test]
+fn functions_of_one_element() {
+    for function in [
+        Unary::Sigmoid,
+        Unary::Tanh,
+        Unary::HardSwish,
+        Unary::LeakyRelu { alpha: 0.2 },
+        Unary::Softplus,
+        Unary::Gelu { approximate: false },
+    ] {
+        let mut b = Builder::new(7, &[2, 6, 6]);
+        let x = b.conv(b.graph.input, 6, padded(3, 1, [1; 4]), 1);
+        let x = b.push(Op::Unary(function), &[x]);
+        // Becomes part of the table.
+        let x = b.push(
+            Op::Clip {
+                min: -0.4,
+                max: 1.1,
+            },
+            &[x],
+        );
+        let x = b.push(Op::Flatten, &[x]);
+        b.gemm(x, 5);
+        check_plain(&b.graph);
+        let compressed = image_of(&b.graph, &settings());
+        let model = Model::parse(&compressed.encoded.bytes).unwrap();
+        assert_eq!(model.operator_count(), 3);
+        assert_eq!(model.arena_bytes(), 2 * 36 + 6 * 36, "in place");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod networks;
 use common::noise;
 use networks::{add, cross_entropy, dense, gradients, one_step};
 use trainer::data::Dataset;
-use trainer::graph::{Graph, Op, Parametrization, Window, reference};
+use trainer::graph::{Graph, Op, Parametrization, Unary, Window, reference};
 use trainer::train::TrainConfig;
 
 /// How far two gradients may lie apart, and the finite step that tells.
@@ -192,6 +192,42 @@ fn convolutions_of_every_geometry() {
         gemm(&mut graph, 3);
         check(&graph, SMOOTH, reference_loss);
     }
+}
+
+#[test]
+fn functions_of_one_element() {
+    let functions = [
+        (Unary::Sigmoid, SMOOTH),
+        (Unary::Tanh, SMOOTH),
+        (Unary::Softplus, SMOOTH),
+        (Unary::Gelu { approximate: false }, SMOOTH),
+        (Unary::Gelu { approximate: true }, SMOOTH),
+        (Unary::Exp, SMOOTH),
+        (
+            Unary::HardSigmoid {
+                alpha: 0.4,
+                beta: 0.5,
+            },
+            KINKED,
+        ),
+        (Unary::HardSwish, KINKED),
+        (Unary::LeakyRelu { alpha: 0.2 }, KINKED),
+        (Unary::Elu { alpha: 0.7 }, KINKED),
+    ];
+    for (function, tolerance) in functions {
+        let mut graph = Graph::new(format!("{function:?}"), "x", &[6]);
+        gemm(&mut graph, 5);
+        add(&mut graph, "function", Op::Unary(function));
+        gemm(&mut graph, 3);
+        check(&graph, tolerance, reference_loss);
+    }
+    // Where it has a value.
+    let mut graph = Graph::new("sqrt", "x", &[6]);
+    gemm(&mut graph, 5);
+    add(&mut graph, "exp", Op::Unary(Unary::Exp));
+    add(&mut graph, "sqrt", Op::Unary(Unary::Sqrt));
+    gemm(&mut graph, 3);
+    check(&graph, SMOOTH, reference_loss);
 }
 
 #[test]

@@ -199,6 +199,43 @@ fn activations() {
 }
 
 #[test]
+fn functions_of_one_element() {
+    let slope = [float("alpha", 0.3)];
+    let line = [float("alpha", 0.3), float("beta", 0.4)];
+    let functions: [(&str, &[_]); 11] = [
+        ("Sigmoid", &[]),
+        ("Tanh", &[]),
+        ("HardSigmoid", &[]),
+        ("HardSigmoid", &line),
+        ("HardSwish", &[]),
+        ("LeakyRelu", &[]),
+        ("LeakyRelu", &slope),
+        ("Elu", &[]),
+        ("Elu", &slope),
+        ("Softplus", &[]),
+        ("Exp", &[]),
+    ];
+    // Past the bends of all of them.
+    let scaled = || vector(17).floats("five", &[], &[5.0]);
+    for (name, attributes) in functions {
+        let model =
+            scaled()
+                .node("Mul", &["x", "five"], "v", &[])
+                .node(name, &["v"], "y", attributes);
+        let graph = check(name, &model);
+        assert_eq!(ops(&graph), ["BatchNormalization", name]);
+    }
+    let model = vector(17)
+        .node("Exp", &["x"], "e", &[])
+        .node("Sqrt", &["e"], "y", &[]);
+    check("Sqrt", &model);
+    for approximate in ["none", "tanh"] {
+        let model = vector(20).node("Gelu", &["x"], "y", &[string("approximate", approximate)]);
+        check(&format!("Gelu {approximate}"), &model);
+    }
+}
+
+#[test]
 fn shapes() {
     check("Flatten", &image(13).node("Flatten", &["x"], "y", &[]));
     for target in [

@@ -12,7 +12,7 @@ use no_std_core::numerics::Output;
 use no_std_core::operator::{MAX_WINDOW, Window};
 use no_std_core::tensor::Shape;
 use std::collections::HashMap;
-use trainer::graph::{self, Graph, Op, Quantization, ValueId};
+use trainer::graph::{self, Graph, Op, Quantization, Unary, ValueId};
 
 /// Why a graph cannot be an image.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -137,7 +137,9 @@ impl Lowering<'_> {
         input: usize,
     ) -> Result<Shape, LowerError> {
         match node.op {
-            Op::Relu | Op::Clip { .. } | Op::Softmax => Ok(self.tensors[input].shape),
+            Op::Relu | Op::Clip { .. } | Op::Unary(_) | Op::Softmax => {
+                Ok(self.tensors[input].shape)
+            }
             Op::Add => {
                 let shapes = step
                     .inputs
@@ -237,6 +239,7 @@ impl Lowering<'_> {
                 })
             }
             Op::Relu | Op::Clip { .. } => Ok(Kind::Clamp(range)),
+            Op::Unary(function) => Ok(Kind::Table(table(*function, x, y, range))),
             Op::Softmax => Ok(Kind::Softmax(exponentials(x.scale))),
             Op::Add => Ok(self.add_kind(step, x, y, range)),
             _ => Err(unsupported(node, "has no fixed-point form in an image")),
@@ -258,6 +261,22 @@ impl Lowering<'_> {
             range,
         }
     }
+}
+
+/// A function's results for every int8 argument, the fused activation included. Where the function has
+/// no value it is 0.
+fn table(function: Unary, x: &Tensor, y: &Tensor, range: Output) -> Vec<i8> {
+    let result = |q: i32| {
+        let real = f64::from(q - i32::from(x.zero_point)) * f64::from(x.scale);
+        let value = function.apply(real);
+        let steps = if value.is_nan() {
+            0.0
+        } else {
+            (value / f64::from(y.scale)).round_ties_even()
+        };
+        range.clamp((steps + f64::from(y.zero_point)).clamp(-128.0, 127.0) as i32)
+    };
+    (-128..128).map(result).collect()
 }
 
 /// The integer range of a step's output: its fused activation, within int8.

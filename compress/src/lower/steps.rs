@@ -110,7 +110,7 @@ fn fuses(graph: &Graph, step: &Step, op: &Op) -> bool {
     let clamps = matches!(op, Op::Relu | Op::Clip { .. });
     let requantizes = matches!(
         graph.nodes[step.node].op,
-        Op::Gemm { .. } | Op::Conv { .. } | Op::Add
+        Op::Gemm { .. } | Op::Conv { .. } | Op::Add | Op::Unary(_)
     );
     clamps && requantizes
 }

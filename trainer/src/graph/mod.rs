@@ -7,10 +7,12 @@ mod op;
 mod parameter;
 pub mod reference;
 mod shape;
+mod unary;
 
 pub use op::{Op, Window};
 pub use parameter::{Grid, ParamId, Parameter, Parametrization};
 pub use shape::ShapeError;
+pub use unary::Unary;
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};

@@ -1,4 +1,4 @@
-use super::ParamId;
+use super::{ParamId, Unary};
 use serde::{Deserialize, Serialize};
 
 /// What a node computes. Names and meaning are those of the ONNX operators.
@@ -47,6 +47,8 @@ pub enum Op {
         /// Upper bound.
         max: f32,
     },
+    /// A function of each element.
+    Unary(Unary),
     /// All elements along one axis, in row-major order.
     Flatten,
     /// The same elements under another per-example shape.
@@ -91,6 +93,7 @@ impl Op {
             Op::GlobalAveragePool => "GlobalAveragePool",
             Op::Relu => "Relu",
             Op::Clip { .. } => "Clip",
+            Op::Unary(function) => function.name(),
             Op::Flatten => "Flatten",
             Op::Reshape { .. } => "Reshape",
             Op::Softmax => "Softmax",

@@ -67,6 +67,7 @@ fn compute(graph: &Graph, node: &Node, values: &[Vec<f32>]) -> Vec<f32> {
             x.chunks(area.max(1)).map(|c| mean(c) as f32).collect()
         }
         Op::Relu => x.iter().map(|v| v.max(0.0)).collect(),
+        Op::Unary(function) => x.iter().map(|&v| function.apply(v.into()) as f32).collect(),
         Op::Clip { min, max } => x.iter().map(|v| v.max(*min).min(*max)).collect(),
         Op::Flatten | Op::Reshape { .. } | Op::Dropout { .. } => x.clone(),
         Op::Softmax => softmax(x),

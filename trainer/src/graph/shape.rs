@@ -62,7 +62,7 @@ fn output_shape(graph: &Graph, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize
             Ok(vec![c, oh, ow])
         }
         Op::GlobalAveragePool => image(x).map(|[c, _, _]| vec![c, 1, 1]),
-        Op::Relu | Op::Clip { .. } | Op::Dropout { .. } => Ok(x.to_vec()),
+        Op::Relu | Op::Clip { .. } | Op::Unary(_) | Op::Dropout { .. } => Ok(x.to_vec()),
         Op::Flatten => Ok(vec![x.iter().product()]),
         Op::Reshape { shape } if shape.iter().product::<usize>() == x.iter().product::<usize>() => {
             Ok(shape.clone())

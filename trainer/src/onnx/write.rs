@@ -2,7 +2,7 @@ use super::OnnxError;
 use super::metadata;
 use super::tensor::{float_tensor, half_tensor, int_tensor};
 use crate::files::write_atomically;
-use crate::graph::{Graph, Node, Op, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, Op, ParamId, Unary, ValueId, Window};
 use half::f16;
 use prost::Message;
 use std::collections::HashSet;
@@ -18,6 +18,8 @@ use tract_onnx::pb::{
 pub(super) const PRODUCER: &str = "pith";
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
+/// The first operator set with Gelu.
+const GELU_OPSET: i64 = 20;
 
 /// How to write an ONNX file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +66,7 @@ fn model(graph: &Graph, options: WriteOptions) -> Result<ModelProto, String> {
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
         opset_import: vec![OperatorSetIdProto {
             domain: String::new(),
-            version: OPSET,
+            version: opset(&graph),
         }],
         metadata_props: metadata::properties(&graph).map_err(|e| e.to_string())?,
         graph: Some(writer.proto),
@@ -252,6 +254,7 @@ impl<'a> Writer<'a> {
             Op::Flatten => vec![int("axis", 1)],
             Op::Softmax => vec![int("axis", -1)],
             Op::BatchNormalization { epsilon, .. } => vec![float("epsilon", *epsilon)],
+            Op::Unary(function) => unary_attributes(*function),
             Op::Reshape { shape } => {
                 let target = [-1].into_iter().chain(shape.iter().map(|&d| d as i64));
                 let name = self.fresh(format!("{}_shape", node.name));
@@ -296,6 +299,31 @@ fn window_attributes(window: &Window) -> Vec<AttributeProto> {
         ints("pads", &window.padding),
         ints("strides", &window.stride),
     ]
+}
+
+/// The oldest set that has every operator: more programs read it.
+fn opset(graph: &Graph) -> i64 {
+    let gelu = |node: &Node| matches!(node.op, Op::Unary(Unary::Gelu { .. }));
+    if graph.nodes.iter().any(gelu) {
+        GELU_OPSET
+    } else {
+        OPSET
+    }
+}
+
+fn unary_attributes(function: Unary) -> Vec<AttributeProto> {
+    match function {
+        Unary::HardSigmoid { alpha, beta } => vec![float("alpha", alpha), float("beta", beta)],
+        Unary::LeakyRelu { alpha } | Unary::Elu { alpha } => vec![float("alpha", alpha)],
+        Unary::Gelu { approximate } => {
+            let how: &[u8] = if approximate { b"tanh" } else { b"none" };
+            vec![AttributeProto {
+                s: how.to_vec(),
+                ..attribute("approximate", AttributeType::String)
+            }]
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn pool_attributes(window: &Window) -> Vec<AttributeProto> {

@@ -1,7 +1,7 @@
 //! A graph's operators on burn tensors. Values are `[batch, elements]` and take their rank inside
 //! each operator.
 
-use crate::graph::{Graph, Node, Op, Quantization, ValueId, Window};
+use crate::graph::{Graph, Node, Op, Quantization, Unary, ValueId, Window};
 use burn::tensor::module::{avg_pool2d, conv2d, linear, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData, activation};
@@ -213,6 +213,7 @@ impl<'g> Network<'g> {
             Op::GlobalAveragePool => flat(self.image(node.inputs[0], x).mean_dim(3).mean_dim(2)),
             Op::Relu => activation::relu(x),
             Op::Clip { min, max } => x.clamp(*min, *max),
+            Op::Unary(function) => unary(*function, x),
             Op::Flatten | Op::Reshape { .. } => x,
             Op::Softmax => activation::softmax(x, 1),
             Op::BatchNormalization { .. } => self.normalize(place, node, x),
@@ -291,6 +292,32 @@ impl<'g> Network<'g> {
             Some(quantization) => fake_quantize(x, quantization),
             None => x,
         }
+    }
+}
+
+fn unary(function: Unary, x: Tensor<2>) -> Tensor<2> {
+    match function {
+        Unary::Sigmoid => activation::sigmoid(x),
+        Unary::Tanh => x.tanh(),
+        Unary::HardSigmoid { alpha, beta } => x.mul_scalar(alpha).add_scalar(beta).clamp(0.0, 1.0),
+        Unary::HardSwish => {
+            let gate = x.clone().div_scalar(6.0).add_scalar(0.5).clamp(0.0, 1.0);
+            x * gate
+        }
+        Unary::LeakyRelu { alpha } => activation::leaky_relu(x, alpha.into()),
+        Unary::Elu { alpha } => {
+            // Without e^x of a large x, whose gradient would be no number.
+            let below = x.clone().clamp_max(0.0).exp().sub_scalar(1.0);
+            activation::relu(x) + below.mul_scalar(alpha)
+        }
+        Unary::Softplus => {
+            let tail = x.clone().abs().neg().exp().add_scalar(1.0).log();
+            activation::relu(x) + tail
+        }
+        Unary::Gelu { approximate: false } => activation::gelu(x),
+        Unary::Gelu { approximate: true } => activation::gelu_approximate(x),
+        Unary::Exp => x.exp(),
+        Unary::Sqrt => x.sqrt(),
     }
 }
 

@@ -5,6 +5,7 @@ mod constants;
 mod elementwise;
 mod linear;
 mod shapes;
+mod unary;
 mod window;
 
 use super::error::Fault;
@@ -44,11 +45,17 @@ operators! {
     Conv(3) ["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"] => window::conv,
     Div(2) [] => affine::div,
     Dropout(3) ["ratio", "seed"] => shapes::identity,
+    Elu(1) ["alpha"] => unary::elu,
+    Exp(1) [] => unary::exp,
     Flatten(1) ["axis"] => shapes::flatten,
     Gather(2) ["axis"] => constants::gather,
+    Gelu(1) ["approximate"] => unary::gelu,
     Gemm(3) ["alpha", "beta", "transA", "transB"] => linear::gemm,
     GlobalAveragePool(1) [] => window::global_average_pool,
+    HardSigmoid(1) ["alpha", "beta"] => unary::hard_sigmoid,
+    HardSwish(1) [] => unary::hard_swish,
     Identity(1) [] => shapes::identity,
+    LeakyRelu(1) ["alpha"] => unary::leaky_relu,
     MatMul(2) [] => linear::mat_mul,
     MaxPool(1) ["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"]
         => window::max_pool,
@@ -57,8 +64,12 @@ operators! {
     Relu(1) [] => elementwise::relu,
     Reshape(2) ["allowzero"] => shapes::reshape,
     Shape(1) ["start", "end"] => constants::shape,
+    Sigmoid(1) [] => unary::sigmoid,
     Softmax(1) ["axis"] => elementwise::softmax,
+    Softplus(1) [] => unary::softplus,
+    Sqrt(1) [] => unary::sqrt,
     Sub(2) [] => affine::sub,
+    Tanh(1) [] => unary::tanh,
     Transpose(1) ["perm"] => constants::transpose,
     Unsqueeze(2) ["axes"] => constants::unsqueeze,
 }
