@@ -294,7 +294,7 @@ fn check_image(model: &Model, data: &Dataset) -> Result<(), TrainError> {
     let (outputs, classes) = (model.output_len(), data.classes);
     if model.input_len() != data.input_len() {
         return Err(TrainError::InputShape {
-            model: channels_first(model.input()),
+            model: channels_first(&model.input()),
             data: data.input_shape.clone(),
         });
     }
@@ -318,14 +318,14 @@ fn run_model(args: &RunArgs) -> Result<(), Failure> {
     }
     let bytes = read_image(&args.model)?;
     let model = parse(&args.model, &bytes)?;
-    let inputs = read_inputs(&args.input, &channels_first(model.input()))?;
+    let inputs = read_inputs(&args.input, &channels_first(&model.input()))?;
     let named = |e| format!("{}: {e}", args.input.display());
     let integers = host::run(&model, &inputs).map_err(named)?;
-    let shape = channels_first(model.output());
+    let shape = channels_first(&model.output());
     if args.raw {
         write_npy(&args.output, &shape, &integers)
     } else {
-        let values = host::dequantize(model.output(), &integers);
+        let values = host::dequantize(&model.output(), &integers);
         write_npy(&args.output, &shape, &values)
     }
 }

@@ -170,7 +170,7 @@ fn compare(
         return sums;
     };
     for (example, input) in inputs.chunks(model.input_len()).enumerate() {
-        let integers = host::quantize(model.input(), input);
+        let integers = host::quantize(&model.input(), input);
         session.input_mut().copy_from_slice(&integers);
         let mut place = 0;
         session.run_observed(|op, output| {

@@ -92,7 +92,7 @@ fn lifetimes(model: &Model) -> Vec<(usize, usize)> {
         };
         [Some(place(&op.input)), other, Some(place(&op.output))]
     });
-    let ends = [model.input(), model.output()].map(place);
+    let ends = [&model.input(), &model.output()].map(place);
     lifetimes_of(model.tensor_count(), ends, steps)
 }
 

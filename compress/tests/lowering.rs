@@ -111,14 +111,14 @@ fn check(graph: &Graph, expected: &Graph, settings: &Settings) {
         .map(|_| rng.random_range(-0.9..0.9))
         .collect();
     let integers = host::run(&model, &inputs).unwrap();
-    let real = host::dequantize(model.output(), &integers);
+    let real = host::dequantize(&model.output(), &integers);
     let expected: Vec<f32> = inputs
         .chunks(model.input_len())
         .flat_map(|input| reference::run(expected, input))
         .collect();
     let range = |v: &[f32]| v.iter().fold(0.0f32, |m, x| m.max(x.abs()));
     // Inputs that were not seen may lead beyond what was.
-    let ends = host::dequantize(model.output(), &[-128, 127]);
+    let ends = host::dequantize(&model.output(), &[-128, 127]);
     let error = real
         .iter()
         .zip(&expected)

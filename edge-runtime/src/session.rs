@@ -6,7 +6,7 @@ use no_std_core::tensor::Tensor;
 /// A model with the memory to run it.
 #[derive(Debug)]
 pub struct Session<'a, 'm> {
-    model: Model<'a>,
+    model: &'m Model<'a>,
     arena: &'m mut [i8],
 }
 
@@ -36,15 +36,12 @@ impl<'a, 'm> Session<'a, 'm> {
     ///
     /// # Errors
     /// When `arena` is shorter than [`Model::arena_bytes`].
-    pub fn new(model: &Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
+    pub fn new(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
         let (needed, given) = (model.arena_bytes(), arena.len());
         if given < needed {
             return Err(ArenaTooSmall { needed, given });
         }
-        Ok(Self {
-            model: *model,
-            arena,
-        })
+        Ok(Self { model, arena })
     }
 
     /// Where the input goes, before every [`run`](Self::run): it shares its memory with later
@@ -58,30 +55,36 @@ impl<'a, 'm> Session<'a, 'm> {
 
     /// One inference.
     pub fn run(&mut self) {
-        for operator in self.model.operators() {
-            execute(&operator, self.arena);
-        }
+        let arena = &mut *self.arena;
+        self.model.visit_operators(|op| execute(op, arena));
     }
 
     /// The result of the last [`run`](Self::run), channels last.
     pub fn output(&self) -> &[i8] {
-        self.tensor(self.model.output())
+        self.tensor(&self.model.output())
     }
 
     /// What stands in a tensor's memory now; later tensors may share it.
     pub fn tensor(&self, tensor: &Tensor) -> &[i8] {
-        self.arena.get(tensor.offset..tensor.end()).unwrap_or(&[])
+        memory(self.arena, tensor)
     }
 
     /// One inference that shows each operator's output to `observe` as soon as it is written.
     pub fn run_observed(&mut self, mut observe: impl FnMut(&Operator<'a>, &[i8])) {
-        for operator in self.model.operators() {
-            execute(&operator, self.arena);
-            observe(&operator, self.tensor(&operator.output));
-        }
+        let arena = &mut *self.arena;
+        self.model.visit_operators(|op| {
+            execute(op, arena);
+            observe(op, memory(arena, &op.output));
+        });
     }
 }
 
+fn memory<'m>(arena: &'m [i8], tensor: &Tensor) -> &'m [i8] {
+    arena.get(tensor.offset..tensor.end()).unwrap_or(&[])
+}
+
+// Not inline: the kernels' stack and that of reading the next operator are needed in turn.
+#[inline(never)]
 fn execute(op: &Operator, arena: &mut [i8]) {
     let output = op.output.offset..op.output.end();
     if op.input.offset == op.output.offset {

@@ -28,8 +28,8 @@ pub struct Model<'a> {
     bytes: &'a [u8],
     macs: u32,
     arena_bytes: usize,
-    input: Tensor,
-    output: Tensor,
+    input: u32,
+    output: u32,
     tensors: Tensors<'a>,
     operator_count: u32,
     operators: Cursor<'a>,
@@ -41,6 +41,8 @@ impl<'a> Model<'a> {
     ///
     /// # Errors
     /// On anything that is not a whole, consistent image; input may be hostile.
+    // Not inline: what checking needs of the stack is free again when a model runs.
+    #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
         let mut cursor = Cursor::new(bytes, 0);
         check_header(&mut cursor, bytes)?;
@@ -55,7 +57,7 @@ impl<'a> Model<'a> {
         let operator_count = count(&mut cursor)?;
         let operators = cursor;
         for _ in 0..operator_count {
-            check_operator(&operator::parse(&mut cursor, &tensors)?, arena_bytes)?;
+            check_next(&mut cursor, &tensors, arena_bytes)?;
         }
         let metadata = cursor;
         check_metadata(&mut cursor, bytes.len())?;
@@ -63,8 +65,8 @@ impl<'a> Model<'a> {
             bytes,
             macs,
             arena_bytes,
-            input: tensors.nth(input)?,
-            output: tensors.nth(output)?,
+            input: tensors.nth(input)?.number,
+            output: tensors.nth(output)?.number,
             tensors,
             operator_count,
             operators,
@@ -83,23 +85,24 @@ impl<'a> Model<'a> {
     }
 
     /// The tensor fed from outside.
-    pub const fn input(&self) -> &Tensor {
-        &self.input
+    pub fn input(&self) -> Tensor {
+        // Both were found when the image was parsed.
+        self.tensors.nth(self.input).unwrap_or(Tensor::NOTHING)
     }
 
     /// The tensor handed out.
-    pub const fn output(&self) -> &Tensor {
-        &self.output
+    pub fn output(&self) -> Tensor {
+        self.tensors.nth(self.output).unwrap_or(Tensor::NOTHING)
     }
 
     /// Elements of the input, one byte each.
-    pub const fn input_len(&self) -> usize {
-        self.input.shape.len()
+    pub fn input_len(&self) -> usize {
+        self.input().shape.len()
     }
 
     /// Elements of the output, one byte each.
-    pub const fn output_len(&self) -> usize {
-        self.output.shape.len()
+    pub fn output_len(&self) -> usize {
+        self.output().shape.len()
     }
 
     /// Number of tensors.
@@ -117,10 +120,28 @@ impl<'a> Model<'a> {
         self.operator_count as usize
     }
 
+    /// Shows the operators in the order of execution. An operator is too large to be moved about on a
+    /// small stack, as an iterator would.
+    #[inline(always)]
+    pub fn visit_operators(&self, mut visit: impl FnMut(&Operator<'a>)) {
+        let mut cursor = self.operators;
+        let mut op = Operator::NOTHING;
+        for _ in 0..self.operator_count {
+            // All were read when the image was parsed.
+            if operator::parse(&mut cursor, &self.tensors, &mut op).is_ok() {
+                visit(&op);
+            }
+        }
+    }
+
     /// The operators in the order of execution.
     pub fn operators(&self) -> impl Iterator<Item = Operator<'a>> + 'a {
         let (mut cursor, tensors) = (self.operators, self.tensors);
-        (0..self.operator_count).map_while(move |_| operator::parse(&mut cursor, &tensors).ok())
+        (0..self.operator_count).map_while(move |_| {
+            let mut op = Operator::NOTHING;
+            let read = operator::parse(&mut cursor, &tensors, &mut op);
+            read.is_ok().then_some(op)
+        })
     }
 
     /// Dense multiply-accumulates of one inference of the network before it was compressed, as its
@@ -167,7 +188,19 @@ fn check_header(cursor: &mut Cursor, bytes: &[u8]) -> Result<(), FormatError> {
     Ok(())
 }
 
+#[inline(never)]
+fn check_next(
+    cursor: &mut Cursor,
+    tensors: &Tensors,
+    arena_bytes: usize,
+) -> Result<(), FormatError> {
+    let mut op = Operator::NOTHING;
+    operator::parse(cursor, tensors, &mut op)?;
+    check_operator(&op, arena_bytes)
+}
+
 /// What an operator reads, writes and scribbles on must be inside the arena and apart.
+#[inline(never)]
 fn check_operator(op: &Operator, arena_bytes: usize) -> Result<(), FormatError> {
     let scratch_end = op
         .scratch

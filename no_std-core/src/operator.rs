@@ -122,6 +122,7 @@ pub const TABLE_ENTRIES: usize = 256;
 pub const MULTIPLIER_BYTES: usize = 5;
 
 impl<'a> Linear<'a> {
+    #[inline(always)]
     fn parse(
         cursor: &mut Cursor<'a>,
         zero_point: i8,
@@ -286,58 +287,66 @@ pub const FILTER_ENTRY_BYTES: usize = 4;
 /// Most taps (kernel height × width) of a coded convolution.
 pub const MAX_TAPS: usize = 256;
 
-/// Reads one operator of a network with these tensors.
+impl Operator<'_> {
+    /// Where an operator is read to.
+    pub(crate) const NOTHING: Self = Self {
+        input: Tensor::NOTHING,
+        output: Tensor::NOTHING,
+        scratch: 0,
+        kind: Kind::Table(&[]),
+    };
+}
+
+/// Reads one operator of a network with these tensors to where it stays: it is too large to be handed
+/// from function to function on a small stack.
 pub(crate) fn parse<'a>(
     cursor: &mut Cursor<'a>,
     tensors: &Tensors,
-) -> Result<Operator<'a>, FormatError> {
+    op: &mut Operator<'a>,
+) -> Result<(), FormatError> {
     let code = cursor.u8()?;
-    let input = tensors.nth(cursor.varint()?)?;
-    let output = tensors.nth(cursor.varint()?)?;
-    let scratch = cursor.size()?;
-    let kind = match code {
-        opcode::DENSE => {
-            let linear = Linear::parse(
-                cursor,
-                output.zero_point,
-                output.shape.len(),
-                input.shape.len(),
-            )?;
-            Kind::Dense(linear)
-        }
-        opcode::CONV => conv(cursor, &input, &output)?,
-        opcode::MAX_POOL => Kind::MaxPool(pool(cursor, 0, &input, &output)?.0),
+    op.input = tensors.nth(cursor.varint()?)?;
+    op.output = tensors.nth(cursor.varint()?)?;
+    op.scratch = cursor.size()?;
+    match code {
+        opcode::DENSE => dense(cursor, op)?,
+        opcode::CONV => conv(cursor, op)?,
+        opcode::MAX_POOL => op.kind = Kind::MaxPool(pool(cursor, 0, op)?.0),
         opcode::AVERAGE_POOL => {
             let own = window_flag::COUNT_INCLUDE_PAD;
-            let (window, flags) = pool(cursor, own, &input, &output)?;
-            Kind::AveragePool {
+            let (window, flags) = pool(cursor, own, op)?;
+            op.kind = Kind::AveragePool {
                 window,
                 count_include_pad: flags & own != 0,
-            }
+            };
         }
-        opcode::CLAMP => Kind::Clamp(Output {
-            zero_point: output.zero_point,
-            min: cursor.i8()?,
-            max: cursor.i8()?,
-        }),
-        opcode::TABLE => Kind::Table(cursor.take(TABLE_ENTRIES)?),
-        opcode::SOFTMAX => softmax(cursor, &input)?,
-        opcode::ADD => add(cursor, tensors, &input, &output)?,
+        opcode::CLAMP => {
+            op.kind = Kind::Clamp(Output {
+                zero_point: op.output.zero_point,
+                min: cursor.i8()?,
+                max: cursor.i8()?,
+            });
+        }
+        opcode::TABLE => op.kind = Kind::Table(cursor.take(TABLE_ENTRIES)?),
+        opcode::SOFTMAX => softmax(cursor, op)?,
+        opcode::ADD => add(cursor, tensors, op)?,
         _ => return Err(FormatError::Operator),
-    };
+    }
     let elementwise = matches!(
-        kind,
+        op.kind,
         Kind::Clamp(_) | Kind::Table(_) | Kind::Softmax { .. } | Kind::Add { .. }
     );
-    if elementwise && input.shape != output.shape {
+    if elementwise && op.input.shape != op.output.shape {
         return Err(FormatError::Shape);
     }
-    Ok(Operator {
-        input,
-        output,
-        scratch,
-        kind,
-    })
+    Ok(())
+}
+
+fn dense<'a>(cursor: &mut Cursor<'a>, op: &mut Operator<'a>) -> Result<(), FormatError> {
+    let (rows, columns) = (op.output.shape.len(), op.input.shape.len());
+    let linear = Linear::parse(cursor, op.output.zero_point, rows, columns)?;
+    op.kind = Kind::Dense(linear);
+    Ok(())
 }
 
 /// Bits of a window's flag byte: which of its optional fields follow.
@@ -409,12 +418,8 @@ fn check_window(
 pub const MAX_WINDOW: usize = 1 << 12;
 
 /// A pool's window and its flags, `own` among those allowed.
-fn pool(
-    cursor: &mut Cursor,
-    own: u8,
-    input: &Tensor,
-    output: &Tensor,
-) -> Result<(Window, u8), FormatError> {
+fn pool(cursor: &mut Cursor, own: u8, op: &Operator) -> Result<(Window, u8), FormatError> {
+    let (input, output) = (&op.input, &op.output);
     let flags = cursor.u8()?;
     if flags & !(window_flag::PADDING | window_flag::STRIDE | own) != 0 {
         return Err(FormatError::Operator);
@@ -428,11 +433,8 @@ fn pool(
     Ok((window, flags))
 }
 
-fn conv<'a>(
-    cursor: &mut Cursor<'a>,
-    input: &Tensor,
-    output: &Tensor,
-) -> Result<Kind<'a>, FormatError> {
+fn conv<'a>(cursor: &mut Cursor<'a>, op: &mut Operator<'a>) -> Result<(), FormatError> {
+    let (input, output) = (&op.input, &op.output);
     let flags = cursor.u8()?;
     if flags
         & !(window_flag::PADDING
@@ -466,13 +468,14 @@ fn conv<'a>(
     {
         return Err(FormatError::Operator);
     }
-    Ok(Kind::Conv {
+    op.kind = Kind::Conv {
         window,
         dilation,
         groups,
         filter_weights,
         linear,
-    })
+    };
+    Ok(())
 }
 
 /// Whether a convolution's weights may be coded: whether a decoded filter's entries can name every
@@ -491,42 +494,39 @@ pub const fn codable(window: &Window, dilation: [usize; 2], input: &Shape) -> bo
     taps <= MAX_TAPS && reach <= 1 << 16
 }
 
-fn softmax<'a>(cursor: &mut Cursor<'a>, input: &Tensor) -> Result<Kind<'a>, FormatError> {
+fn softmax<'a>(cursor: &mut Cursor<'a>, op: &mut Operator<'a>) -> Result<(), FormatError> {
     let count = cursor.u8()? as usize + 1;
     // A sum of at most 2¹⁵ terms below 2¹⁶ leaves a bit for rounding.
-    if input.shape.len() > 1 << 15 {
+    if op.input.shape.len() > 1 << 15 {
         return Err(FormatError::Shape);
     }
-    Ok(Kind::Softmax {
+    op.kind = Kind::Softmax {
         exponentials: cursor.take(count * 2)?,
-    })
+    };
+    Ok(())
 }
 
-fn add<'a>(
-    cursor: &mut Cursor<'a>,
-    tensors: &Tensors,
-    input: &Tensor,
-    output: &Tensor,
-) -> Result<Kind<'a>, FormatError> {
+fn add(cursor: &mut Cursor, tensors: &Tensors, op: &mut Operator) -> Result<(), FormatError> {
     let other = tensors.nth(cursor.varint()?)?;
     let range = Output {
-        zero_point: output.zero_point,
+        zero_point: op.output.zero_point,
         min: cursor.i8()?,
         max: cursor.i8()?,
     };
     let mantissas = [cursor.u32()? as i32, cursor.u32()? as i32];
     let shift = cursor.u8()?;
-    if other.shape != input.shape {
+    if other.shape != op.input.shape {
         return Err(FormatError::Shape);
     }
     let bounded = mantissas.iter().all(|m| m.unsigned_abs() < 1 << 30);
     if !bounded || !(1..=62).contains(&shift) {
         return Err(FormatError::Operator);
     }
-    Ok(Kind::Add {
+    op.kind = Kind::Add {
         other,
         mantissas,
         shift,
         range,
-    })
+    };
+    Ok(())
 }

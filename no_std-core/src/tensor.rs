@@ -55,6 +55,19 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// Where a tensor is read to.
+    pub(crate) const NOTHING: Self = Self {
+        number: 0,
+        shape: Shape {
+            height: 1,
+            width: 1,
+            channels: 1,
+        },
+        scale_bits: 0,
+        zero_point: 0,
+        offset: 0,
+    };
+
     /// Reads: `channels << 1 | has_plane`, height and width if it has a plane, scale, zero point,
     /// arena offset.
     #[inline(never)]

@@ -101,7 +101,7 @@ fn ratio(dish: &Dish) -> Check {
 fn integers(dish: &Dish, splits: &Splits) -> Result<Check, Failure> {
     let model = Model::parse(&dish.compressed.encoded.bytes)?;
     let inputs = &splits.test.inputs;
-    let image = host::dequantize(model.output(), &host::run(&model, inputs)?);
+    let image = host::dequantize(&model.output(), &host::run(&model, inputs)?);
     let graph = predict(&dish.compressed.graph, inputs, DeviceChoice::Cpu)?;
     let step = f32::from_bits(model.output().scale_bits);
     let apart = image
@@ -125,7 +125,7 @@ fn emulated(image: &Path, test: &Dataset) -> Option<Check> {
     };
     let images = |model: &Model| {
         let quantized = (0..EMULATED.min(test.len()))
-            .flat_map(|i| host::quantize(model.input(), test.input(i)));
+            .flat_map(|i| host::quantize(&model.input(), test.input(i)));
         Ok(Inputs::new(model.input_len(), quantized.collect()))
     };
     println!("\nbuilding firmware for an emulated Cortex-M4 …");
