@@ -255,13 +255,7 @@ impl Run<'_> {
     fn step(&mut self, batch: &[usize], rate: f64) -> Result<f64, TrainError> {
         let size = batch.len().div_ceil(SHARDS).max(MIN_SHARD);
         let this = &*self;
-        let shards: Option<Vec<Shard>> = std::thread::scope(|scope| {
-            let jobs: Vec<_> = batch
-                .chunks(size)
-                .map(|part| scope.spawn(move || this.shard(part, batch.len())))
-                .collect();
-            jobs.into_iter().map(|job| job.join().ok()).collect()
-        });
+        let shards = side_by_side(batch, size, |part| this.shard(part, batch.len()));
         let mut total = Shard::default();
         let epoch = self.state.epoch + 1;
         shards
@@ -345,6 +339,24 @@ impl Run<'_> {
     }
 }
 
+/// Runs `job` on each part of a batch, a thread each, in order; nothing where one panicked.
+fn side_by_side<T: Send>(
+    batch: &[usize],
+    size: usize,
+    job: impl Fn(&[usize]) -> T + Sync,
+) -> Option<Vec<T>> {
+    let job = &job;
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = batch
+            .chunks(size)
+            .map(|part| scope.spawn(move || job(part)))
+            .collect();
+        // All are joined before any is looked at: the scope panics for one that panicked unjoined.
+        threads.into_iter().map(|thread| thread.join()).collect()
+    });
+    results.into_iter().map(Result::ok).collect()
+}
+
 /// What one part of a batch adds to a step.
 #[derive(Default)]
 struct Shard {
@@ -385,6 +397,27 @@ fn update_running(graph: &mut Graph, statistics: &[BatchStatistics]) {
                 let pairs = running.zip(batch);
                 pairs.for_each(|(r, b)| *r += BATCH_NORM_MOMENTUM * (b - *r));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_any_part_or_all_is_no_result() {
+        let batch: Vec<usize> = (0..4).collect();
+        let with = |bad: &[usize]| {
+            let job = |part: &[usize]| {
+                assert!(part.iter().all(|i| !bad.contains(i)), "meant to fail");
+                part.len()
+            };
+            side_by_side(&batch, 2, job)
+        };
+        assert_eq!(with(&[]), Some(vec![2, 2]));
+        for bad in [&[0][..], &[3], &[1, 2]] {
+            assert_eq!(with(bad), None);
         }
     }
 }
