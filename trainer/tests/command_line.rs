@@ -204,11 +204,19 @@ fn settings_out_of_range_are_named() {
 #[test]
 fn a_malformed_architecture_names_file_and_place() {
     let t = open();
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 9] = [
         ("name = 'x'\nlayer = [\n", &["line"]),
         ("name = 'x'\n[[layer]]\nop = 'dens'\n", &["dens", "`dense`"]),
         ("name = 'x'\n[[layer]]\nop = 'dense'\nunit = 3\n", &["unit"]),
         ("layer = []\n", &["name"]),
+        (
+            "name = 'x'\n[[layer]]\nop = 'clip'\nmin = 1.0\nmax = 0.5\n",
+            &["layer 1", "1 to 0.5"],
+        ),
+        (
+            "name = 'x'\n[[layer]]\nop = 'clip'\nmin = nan\nmax = 0.5\n",
+            &["layer 1", "NaN"],
+        ),
         (
             "name = 'x'\n[[layer]]\nop = 'conv'\nchannels = 2\nkernel = 40\n",
             &["40", "28"],
