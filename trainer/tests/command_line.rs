@@ -204,11 +204,16 @@ fn settings_out_of_range_are_named() {
 #[test]
 fn a_malformed_architecture_names_file_and_place() {
     let t = open();
-    let cases: [(&str, &[&str]); 9] = [
+    let cases: [(&str, &[&str]); 11] = [
         ("name = 'x'\nlayer = [\n", &["line"]),
         ("name = 'x'\n[[layer]]\nop = 'dens'\n", &["dens", "`dense`"]),
         ("name = 'x'\n[[layer]]\nop = 'dense'\nunit = 3\n", &["unit"]),
         ("layer = []\n", &["name"]),
+        ("name = 'x'\nlayer = []\n", &["'x'", "nothing to train"]),
+        (
+            "name = 'x'\n[[layer]]\nop = 'max_pool'\nkernel = 2\n",
+            &["'x'", "nothing to train"],
+        ),
         (
             "name = 'x'\n[[layer]]\nop = 'clip'\nmin = 1.0\nmax = 0.5\n",
             &["layer 1", "1 to 0.5"],

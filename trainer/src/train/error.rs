@@ -34,6 +34,9 @@ pub enum TrainError {
         /// Classes in the data.
         classes: usize,
     },
+    /// A model without a weight.
+    #[error("model '{}' has nothing to train; add a layer with weights, dense or conv", .0.escape_debug())]
+    NoParameters(String),
     /// No examples to learn from.
     #[error("there are no training examples left after holding {0} out; hold out fewer")]
     NoExamples(usize),

@@ -72,7 +72,8 @@ const BATCH_NORM_MOMENTUM: f32 = 0.1;
 /// Trains a graph in place.
 ///
 /// # Errors
-/// When data and model do not fit, the loss diverges, a setting is out of range, or Ctrl-C asks.
+/// When data and model do not fit or there is nothing to train, the loss diverges, a setting is out of
+/// range, or Ctrl-C asks.
 pub fn fit(
     graph: &mut Graph,
     train: &Dataset,
@@ -82,6 +83,9 @@ pub fn fit(
     progress: Progress,
 ) -> Result<Outcome, TrainError> {
     config.check()?;
+    if graph.parameters.is_empty() {
+        return Err(TrainError::NoParameters(graph.name.clone()));
+    }
     check_fit(graph, train)?;
     if train.is_empty() {
         return Err(TrainError::NoExamples(held_out.map_or(0, Dataset::len)));
