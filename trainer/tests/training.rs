@@ -667,6 +667,24 @@ fn patience_ends_a_run_and_keeps_its_best_epoch() {
 }
 
 #[test]
+fn an_error_that_stands_still_ends_a_run_and_the_last_of_equals_is_kept() {
+    let (train, held_out) = by_sign(&[4], 80).hold_out(40, 1);
+    let mut graph = perceptron(&[4, 2]);
+    let config = TrainConfig {
+        epochs: 50,
+        learning_rate: 1e-9,
+        optimizer: Optimizer::Sgd,
+        patience: 3,
+        ..TrainConfig::default()
+    };
+    let (held, progress) = (Some(&held_out), Progress::Silent);
+    let outcome = fit(&mut graph, &train, held, &config, &mut NoHook, progress).unwrap();
+    let first = outcome.history[0].held_out_error;
+    assert!(outcome.history.iter().all(|s| s.held_out_error == first));
+    assert_eq!((outcome.history.len(), outcome.epoch), (4, 4));
+}
+
+#[test]
 fn mistakes_are_named_in_one_line() {
     let data = by_sign(&[4], 20);
     let refused = |graph: Graph, data: &Dataset, config: TrainConfig, expected: &str| {

@@ -235,17 +235,21 @@ impl Run<'_> {
             && self.config.keeps_best()
             && counts
         {
-            let better = self
-                .state
-                .best
-                .as_ref()
-                .is_none_or(|(best, _)| error <= *best);
-            self.state.since_best = if better { 0 } else { self.state.since_best + 1 };
-            if better {
-                self.state.best = Some((error, self.state.graph.clone()));
-            }
+            self.rank(error);
         }
         Ok(())
+    }
+
+    /// Of epochs that are equally good the last is kept, trained the longest; but only a better one
+    /// is an improvement, or patience would wait for ever on an error that stands still.
+    fn rank(&mut self, error: f64) {
+        let state = &mut self.state;
+        let best = state.best.as_ref().map(|(best, _)| *best);
+        let improves = best.is_none_or(|best| error < best);
+        state.since_best = if improves { 0 } else { state.since_best + 1 };
+        if improves || best == Some(error) {
+            state.best = Some((error, state.graph.clone()));
+        }
     }
 
     /// A generator of its own for each purpose and epoch, so that a resumed run draws the same.
