@@ -337,6 +337,14 @@ fn a_checkpoint_of_another_run_or_a_damaged_one_is_refused_and_kept() {
         &format!("{resume} --seed 2"),
         &["m.onnx.ckpt", "other settings"],
     );
+    t.refuses(
+        &resume.replace("--hold-out 100", "--hold-out 120"),
+        &["m.onnx.ckpt", "another hold-out"],
+    );
+    t.refuses(
+        &resume.replace("glyphs:1500", "glyphs:1400"),
+        &["m.onnx.ckpt", "other data"],
+    );
     let other = resume.replace("mlp:64", "mlp:32");
     t.refuses(&other, &["m.onnx.ckpt", "another model"]);
     let checkpoint = t.read("m.onnx.ckpt");

@@ -567,6 +567,20 @@ fn a_checkpoint_that_does_not_fit_is_refused_in_one_line() {
     };
     refused(&mut model, &other, "other settings");
     refused(&mut perceptron(&[3, 4, 2]), &again, "another model");
+    // An input, a label, a hold-out: each other example.
+    let mut others = [data.clone(), data.clone(), data.clone()];
+    others[0].inputs[59] += 1e-3;
+    others[1].labels.swap(0, 1);
+    others[2] = data.subset(&[1, 0, 2]);
+    assert!(data.labels[0] != data.labels[1], "nothing was swapped");
+    for other in &others {
+        let message = run(&mut model, other, &again).unwrap_err().to_string();
+        assert!(message.contains("run.ckpt: the checkpoint was made on other data"));
+    }
+    let held = Some(&others[2]);
+    let (hook, progress) = (&mut NoHook, Progress::Silent);
+    let held = fit(&mut model, &data, held, &again, hook, progress).unwrap_err();
+    assert!(held.to_string().contains("another hold-out"), "{held}");
     let bytes = std::fs::read(&path).unwrap();
     damage(&path, &bytes, || {
         refused(&mut model.clone(), &again, "delete it to start anew");

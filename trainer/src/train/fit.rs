@@ -1,6 +1,6 @@
 //! The training loop.
 
-use super::checkpoint::{Checkpoint, fingerprint};
+use super::checkpoint::{Checkpoint, fingerprint_of_examples, fingerprint_of_graph};
 use super::config::TrainConfig;
 use super::evaluate::{check_fit, error_percent};
 use super::execute::{BatchStatistics, Network, host};
@@ -93,7 +93,11 @@ pub fn fit(
     let device = config.device.device()?;
     let state = Checkpoint {
         config: config.clone(),
-        origin: fingerprint(graph),
+        origin: fingerprint_of_graph(graph),
+        examples: match config.checkpoint {
+            Some(_) => fingerprint_of_examples(train, held_out),
+            None => 0,
+        },
         epoch: 0,
         graph: graph.clone(),
         optimizer: State::default(),
@@ -102,7 +106,7 @@ pub fn fit(
         since_best: 0,
     };
     let resumed = match &config.checkpoint {
-        Some(path) if config.resume => Checkpoint::load(path, config, state.origin)?,
+        Some(path) if config.resume => Checkpoint::load(path, &state)?,
         _ => None,
     };
     let steps = train.len().div_ceil(config.batch);
