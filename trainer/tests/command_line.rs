@@ -318,6 +318,10 @@ fn an_interrupted_training_goes_on_to_the_same_bytes() {
     assert!(error.contains("--resume"), "{error}");
     let names: Vec<String> = t.files().into_keys().collect();
     assert_eq!(names, ["m.onnx.ckpt", "whole.onnx"]);
+    t.refuses(
+        &format!("{LONG} -o m.onnx"),
+        &["m.onnx.ckpt", "of 20 epochs", "--resume", "delete it"],
+    );
     t.says(&format!("{LONG} -o m.onnx --resume"));
     assert!(t.read("m.onnx") == t.read("whole.onnx"), "another file");
     assert!(!t.path("m.onnx.ckpt").exists());

@@ -549,6 +549,8 @@ fn a_checkpoint_that_does_not_fit_is_refused_in_one_line() {
         ..TrainConfig::default()
     };
     run(&mut perceptron(&[3, 2]), &data, &config).unwrap();
+    let lost = run(&mut perceptron(&[3, 2]), &data, &config).unwrap_err();
+    assert!(lost.to_string().contains("1 of 1 epochs"), "{lost}");
     let again = TrainConfig {
         resume: true,
         ..config
@@ -590,6 +592,11 @@ fn a_checkpoint_that_does_not_fit_is_refused_in_one_line() {
         ..again.clone()
     };
     refused(&mut model, &folder_of_none, "run.ckpt");
+    let anew = TrainConfig {
+        resume: false,
+        ..other
+    };
+    run(&mut model, &data, &anew).unwrap();
 }
 
 /// Every truncation, and a flip of every byte.

@@ -35,6 +35,8 @@ fn run() -> Result<bool, Failure> {
     let recipe: Recipe = toml::from_str(RECIPE)?;
     let splits = recipe.data.parse::<DataSpec>()?.load()?;
     let folder = folder()?;
+    // It always starts anew: a checkpoint of an interrupted run would be refused.
+    Recipe::forget(&folder);
     let dish = recipe.cook(&splits, &folder, false)?;
     dish.write(&folder)?;
     let mut checks = vec![accuracy(&dish), ratio(&dish), integers(&dish, &splits)?];

@@ -78,6 +78,21 @@ impl Checkpoint {
         Ok(Some(checkpoint))
     }
 
+    /// Refuses to begin anew over the progress of the same run. The checkpoint of another run, or a
+    /// damaged one, is overwritten.
+    pub(super) fn spare(path: &Path, start: &Self) -> Result<(), TrainError> {
+        match Self::load(path, start) {
+            Ok(Some(found)) if found.epoch > 0 => {
+                let (done, all) = (found.epoch, start.config.epochs);
+                let reason = format!(
+                    "holds {done} of {all} epochs of this run, which was interrupted; go on with --resume, or delete it to start anew"
+                );
+                Err(failed(path, reason.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn read(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let bytes = std::fs::read(path)?;
         let Some(packed) = bytes.strip_prefix(MAGIC) else {

@@ -214,7 +214,8 @@ pub struct TrainConfig {
     /// State after every epoch, and where `resume` looks.
     #[serde(skip)]
     pub checkpoint: Option<PathBuf>,
-    /// Whether to go on from the checkpoint, if there is one.
+    /// Whether to go on from the checkpoint, if there is one. Without, one with progress of the same
+    /// run is refused rather than overwritten.
     #[serde(skip)]
     pub resume: bool,
 }

@@ -107,7 +107,8 @@ pub fn fit(
     };
     let resumed = match &config.checkpoint {
         Some(path) if config.resume => Checkpoint::load(path, &state)?,
-        _ => None,
+        Some(path) => Checkpoint::spare(path, &state).map(|()| None)?,
+        None => None,
     };
     let steps = train.len().div_ceil(config.batch);
     let mut run = Run {
