@@ -204,7 +204,7 @@ fn settings_out_of_range_are_named() {
 #[test]
 fn a_malformed_architecture_names_file_and_place() {
     let t = open();
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 12] = [
         ("name = 'x'\nlayer = [\n", &["line"]),
         ("name = 'x'\n[[layer]]\nop = 'dens'\n", &["dens", "`dense`"]),
         ("name = 'x'\n[[layer]]\nop = 'dense'\nunit = 3\n", &["unit"]),
@@ -213,6 +213,10 @@ fn a_malformed_architecture_names_file_and_place() {
         (
             "name = 'x'\n[[layer]]\nop = 'max_pool'\nkernel = 2\n",
             &["'x'", "nothing to train"],
+        ),
+        (
+            "name = 'x'\n[[layer]]\nop = 'average_pool'\nkernel = 2\npadding = 2\n",
+            &["pool1", "padding [2, 2, 2, 2]", "must be smaller"],
         ),
         (
             "name = 'x'\n[[layer]]\nop = 'clip'\nmin = 1.0\nmax = 0.5\n",
