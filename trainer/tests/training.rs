@@ -366,6 +366,24 @@ fn values_pass_their_quantizer_and_gradients_its_range_alone() {
 }
 
 #[test]
+fn a_single_example_leaves_the_running_statistics_alone() {
+    let mut graph = Graph::new("norm", "x", &[2]);
+    let op = Op::BatchNormalization {
+        scale: dense(&mut graph, "scale", &[2], 1.0),
+        bias: dense(&mut graph, "shift", &[2], 1.0),
+        mean: dense(&mut graph, "mean", &[2], 1.0),
+        variance: graph.add_parameter(Parameter::dense("variance", &[2], vec![0.5, 2.0])),
+        epsilon: 1e-5,
+    };
+    add(&mut graph, "norm", op);
+    let running = |graph: &Graph| [2, 3].map(|p| graph.parameters[p].materialize());
+    for (examples, moved) in [(1, false), (2, true)] {
+        let after = one_step(&graph, &by_sign(&[2], examples), &TrainConfig::default());
+        assert_eq!(running(&after) != running(&graph), moved, "{examples}");
+    }
+}
+
+#[test]
 fn dropout_drops_its_share_and_keeps_the_mean() {
     let (width, count) = (50, 40);
     let mut graph = Graph::new("dropout", "x", &[width]);

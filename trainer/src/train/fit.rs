@@ -63,8 +63,18 @@ pub struct Outcome {
 /// same sums on any number of cores. Batch normalization sees one part at a time in training.
 const SHARDS: usize = 2;
 
-/// Examples below which a part is not worth a thread, nor its statistics a batch normalization.
+/// Examples below which a part is not worth a thread, nor its statistics a batch normalization: a
+/// batch that would be split in smaller ones is left whole.
 const MIN_SHARD: usize = 16;
+
+/// Examples in a part, at most; the last one may have one fewer.
+fn part_len(batch: usize) -> usize {
+    if batch < SHARDS * MIN_SHARD {
+        batch
+    } else {
+        batch.div_ceil(SHARDS)
+    }
+}
 
 /// Weight of a batch in the running statistics of batch normalization.
 const BATCH_NORM_MOMENTUM: f32 = 0.1;
@@ -266,9 +276,10 @@ impl Run<'_> {
 
     /// One step; the batch's mean loss before it.
     fn step(&mut self, batch: &[usize], rate: f64) -> Result<f64, TrainError> {
-        let size = batch.len().div_ceil(SHARDS).max(MIN_SHARD);
         let this = &*self;
-        let shards = side_by_side(batch, size, |part| this.shard(part, batch.len()));
+        let shards = side_by_side(batch, part_len(batch.len()), |part| {
+            this.shard(part, batch.len())
+        });
         let mut total = Shard::default();
         let epoch = self.state.epoch + 1;
         shards
@@ -399,7 +410,7 @@ impl Shard {
 }
 
 fn update_running(graph: &mut Graph, statistics: &[BatchStatistics]) {
-    for seen in statistics {
+    for seen in statistics.iter().filter(|seen| seen.have_variance()) {
         if let Op::BatchNormalization { mean, variance, .. } = graph.nodes[seen.node].op {
             let batch = [
                 (mean, seen.mean.clone()),
@@ -417,6 +428,15 @@ fn update_running(graph: &mut Graph, statistics: &[BatchStatistics]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_part_is_smaller_than_its_statistics_are_worth() {
+        for (batch, first) in [(1, 1), (17, 17), (31, 31), (32, 16), (33, 17), (128, 64)] {
+            assert_eq!(part_len(batch), first, "of {batch}");
+            let rest = batch - first;
+            assert!(rest == 0 || rest >= MIN_SHARD, "{batch} leaves {rest}");
+        }
+    }
 
     #[test]
     fn a_panic_in_any_part_or_all_is_no_result() {
