@@ -116,6 +116,12 @@ fn bad_data_is_one_line() {
         .map(|&b| if b == 2 { 200 } else { b })
         .collect();
     t.write("wrong", wrong);
+    for name in ["train", "t10k"] {
+        t.write(&format!("{name}-images-idx3-ubyte"), &images);
+        let last = if name == "t10k" { 10 } else { 9 };
+        let labels = [&labels[..labels.len() - 1], &[last]].concat();
+        t.write(&format!("{name}-labels-idx1-ubyte"), labels);
+    }
     t.write("t.csv", TABLE.replace("0.5", "zero"));
     let array = npy(&[9, 2], &[0.5f32; 18]);
     t.write("x100.npy", &array[..100]);
@@ -124,12 +130,16 @@ fn bad_data_is_one_line() {
     t.write("x18.npy", array);
     t.write("nan.npy", npy(&[9, 2], &[f32::NAN; 18]));
     t.write("m.onnx", "a model of before");
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 17] = [
         ("idx:none,y", &["none", "No such file"]),
         ("idx:short,y", &["short", "truncated: 4 of 24"]),
         ("idx:header,y", &["header", "truncated"]),
         ("idx:x,wrong", &["wrong", "label 200 of example 2"]),
         ("idx:y,x", &["y", "not an IDX file of images"]),
+        (
+            "mnist:.",
+            &["t10k-labels-idx1-ubyte", "label 10 of example 5", "0…9"],
+        ),
         ("mnist:nowhere", &["nowhere", "no such file"]),
         ("csv:none.csv", &["none.csv"]),
         ("csv:t.csv", &["t.csv", "line 4", "'zero'"]),

@@ -133,7 +133,7 @@ impl DataSpec {
         match &self.kind {
             Kind::Glyphs(count) => Ok(glyphs::generate(*count, unit)),
             Kind::Mnist(dir) => idx::mnist(dir, unit),
-            Kind::Idx(x, y) => idx::pair(x, y, unit).map(split_off_test),
+            Kind::Idx(x, y) => idx::pair(x, y, unit, idx::MAX_LABEL).map(split_off_test),
             Kind::Csv(path, label) => table::csv(path, label.as_deref()).map(split_off_test),
             Kind::Npz(path) => arrays::npz(path, unit, split_off_test),
             Kind::Npy(x, y) => arrays::npy(x, y, unit).map(split_off_test),
