@@ -11,7 +11,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSpec {
     kind: Kind,
-    /// Images as 0…255 rather than 0…1.
+    /// Images of bytes as 0…255 rather than 0…1.
     raw_scale: bool,
 }
 
@@ -62,6 +62,11 @@ impl FromStr for DataSpec {
                 .map(|(a, b)| (a.into(), b.into()))
                 .ok_or_else(|| wrong(&format!("expected {expected}")))
         };
+        if name == "csv" && body != text {
+            return Err(wrong(
+                "a table is taken as it is; leave the scale out, it is for images",
+            ));
+        }
         let kind = match name {
             "glyphs" if rest.is_empty() => Kind::Glyphs(DEFAULT_GLYPHS),
             "glyphs" => {
@@ -221,5 +226,7 @@ mod tests {
         assert!(error("glyphs:few").contains("glyphs:N"));
         assert!(error("cifar10:dir").contains("not supported yet"));
         assert!(error("mnist:").contains("expected mnist:DIR"));
+        assert!(error("csv:t.csv,scale=255").contains("leave the scale out"));
+        assert!(error("csv:t.csv,label=a,scale=1").contains("leave the scale out"));
     }
 }
