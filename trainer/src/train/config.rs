@@ -131,7 +131,7 @@ fn plateaus(history: &[EpochStats]) -> i32 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// burn's Flex back end, on all cores.
+    /// burn's Flex back end: two threads in training, all cores in measuring.
     #[default]
     Cpu,
     /// An NVIDIA card (feature `cuda`).
