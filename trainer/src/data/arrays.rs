@@ -33,7 +33,7 @@ pub(super) fn npy(x: &Path, y: &Path, unit: f32) -> Result<Dataset, DataError> {
 pub(super) fn npz(
     path: &Path,
     unit: f32,
-    split: impl FnOnce(Dataset) -> Splits,
+    split: impl FnOnce(Dataset) -> Result<Splits, DataError>,
 ) -> Result<Splits, DataError> {
     let mut archive = npyz::npz::NpzArchive::open(path).map_err(|e| DataError::file(path, e))?;
     let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
@@ -51,7 +51,7 @@ pub(super) fn npz(
         Err(e) => Err(DataError::file(path, e)),
     };
     if !names.iter().any(|n| n == "x_train") {
-        return dataset(path, get("x")?, get("y")?, unit).map(split);
+        return split(dataset(path, get("x")?, get("y")?, unit)?);
     }
     let mut train = dataset(path, get("x_train")?, get("y_train")?, unit)?;
     let mut test = dataset(path, get("x_test")?, get("y_test")?, unit)?;
