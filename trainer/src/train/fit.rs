@@ -97,6 +97,9 @@ pub fn fit(
         return Err(TrainError::NoParameters(graph.name.clone()));
     }
     check_fit(graph, train)?;
+    if !config.augment.is_none() && train.input_shape.len() != 3 {
+        return Err(TrainError::Augment(train.input_shape.clone()));
+    }
     if train.is_empty() {
         return Err(TrainError::NoExamples(held_out.map_or(0, Dataset::len)));
     }
