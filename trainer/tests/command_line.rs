@@ -122,6 +122,7 @@ fn bad_data_is_one_line() {
         let labels = [&labels[..labels.len() - 1], &[last]].concat();
         t.write(&format!("{name}-labels-idx1-ubyte"), labels);
     }
+    t.write("one.csv", "1,0,0\n");
     t.write("t.csv", TABLE.replace("0.5", "zero"));
     let array = npy(&[9, 2], &[0.5f32; 18]);
     t.write("x100.npy", &array[..100]);
@@ -130,7 +131,7 @@ fn bad_data_is_one_line() {
     t.write("x18.npy", array);
     t.write("nan.npy", npy(&[9, 2], &[f32::NAN; 18]));
     t.write("m.onnx", "a model of before");
-    let cases: [(&str, &[&str]); 17] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("idx:none,y", &["none", "No such file"]),
         ("idx:short,y", &["short", "truncated: 4 of 24"]),
         ("idx:header,y", &["header", "truncated"]),
@@ -142,6 +143,7 @@ fn bad_data_is_one_line() {
         ),
         ("mnist:nowhere", &["nowhere", "no such file"]),
         ("csv:none.csv", &["none.csv"]),
+        ("csv:one.csv", &["one.csv", "one example", "to test"]),
         ("csv:t.csv", &["t.csv", "line 4", "'zero'"]),
         ("csv:t.csv,label=sort", &["t.csv", "no column 'sort'"]),
         ("npy:x100.npy,y.npy", &["x100.npy", "not a complete"]),
@@ -198,8 +200,9 @@ fn settings_out_of_range_are_named() {
         ("--epochs 0", ["epochs", "at least 1"]),
         ("--batch 0", ["batch", "at least 1"]),
         ("--batch many", ["--batch", "many"]),
-        ("--lr=-1", ["lr", "-1"]),
-        ("--lr nan", ["lr", "NaN"]),
+        ("--lr=-1", ["--lr", "'-1'"]),
+        ("--lr nan", ["--lr", "'nan'"]),
+        ("--lr 0", ["--lr", "above 0"]),
         ("--l2 inf", ["l2", "inf"]),
         ("--dropout 1", ["--dropout", "below 1"]),
         ("--hold-out 99", ["--hold-out 99", "20"]),
@@ -209,6 +212,20 @@ fn settings_out_of_range_are_named() {
         let fit = "trainer fit --data glyphs:20 --arch mlp:4 -o m.onnx";
         t.refuses(&format!("{fit} {setting}"), &words);
     }
+    t.write("t.csv", TABLE);
+    t.refuses(
+        "trainer fit --data csv:t.csv --arch mlp:4 --augment default -o m.onnx",
+        &["augment", "[2]", "images"],
+    );
+}
+
+#[test]
+fn a_resumption_of_nothing_says_that_it_starts_anew() {
+    let t = open();
+    let fit = "trainer fit --data glyphs:20 --arch mlp:4 --epochs 1 -o m.onnx";
+    let said = t.unread(&format!("{fit} --resume"));
+    assert!(said.contains("no m.onnx.ckpt to resume from"), "{said}");
+    assert!(!t.unread(fit).contains("resume"));
 }
 
 #[test]
