@@ -12,7 +12,9 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Changes a graph while it is trained: pruning along a schedule, say.
 pub trait Hook {
@@ -366,22 +368,17 @@ impl Run<'_> {
     }
 }
 
-/// Runs `job` on each part of a batch, a thread each, in order; nothing where one panicked.
+/// Runs `job` on each part of a batch, side by side; the results in order, or nothing where one
+/// panicked.
 fn side_by_side<T: Send>(
     batch: &[usize],
     size: usize,
     job: impl Fn(&[usize]) -> T + Sync,
 ) -> Option<Vec<T>> {
-    let job = &job;
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = batch
-            .chunks(size)
-            .map(|part| scope.spawn(move || job(part)))
-            .collect();
-        // All are joined before any is looked at: the scope panics for one that panicked unjoined.
-        threads.into_iter().map(|thread| thread.join()).collect()
-    });
-    results.into_iter().map(Result::ok).collect()
+    // Nothing a panicked part wrote to is looked at afterwards.
+    let caught = |part| catch_unwind(AssertUnwindSafe(|| job(part))).ok();
+    let results: Vec<Option<T>> = batch.par_chunks(size).map(caught).collect();
+    results.into_iter().collect()
 }
 
 /// What one part of a batch adds to a step.
