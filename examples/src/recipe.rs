@@ -6,7 +6,7 @@ use compress::pipeline::{Checkpoints, Compressed, Examples, Stage, compress};
 use compress::report::Report;
 use compress::settings::Settings;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use trainer::arch::Architecture;
 use trainer::data::{DataSpec, Splits};
@@ -91,6 +91,13 @@ impl Recipe {
         Ok(spec.parse::<DataSpec>()?.load()?)
     }
 
+    /// Deletes what an interrupted run left in `folder`.
+    pub fn forget(folder: &Path) {
+        let (checkpoint, checkpoints) = checkpoints(folder, false);
+        checkpoints.remove();
+        let _ = std::fs::remove_file(checkpoint);
+    }
+
     /// Trains, compresses and measures. Checkpoints stand in `folder` while it lasts.
     ///
     /// # Errors
@@ -102,9 +109,9 @@ impl Recipe {
         let started = Instant::now();
         let (seen, held_out) = train.hold_out(self.compress.hold_out, self.compress.seed);
         let held_out = Some(&held_out).filter(|h| !h.is_empty());
-        let checkpoint = folder.join("model.train.ckpt");
+        let (checkpoint, checkpoints) = checkpoints(folder, resume);
         let config = TrainConfig {
-            checkpoint: Some(checkpoint.clone()),
+            checkpoint: Some(checkpoint),
             resume,
             ..self.train.clone()
         };
@@ -123,10 +130,6 @@ impl Recipe {
             bytes: 4 * graph.parameter_count(),
             value,
         };
-        let checkpoints = Checkpoints {
-            stem: Some(folder.join("model.pith")),
-            resume,
-        };
         let mut compressed = compress(&graph, Examples::Data(train), &self.compress, &checkpoints)?;
         compressed.stages.insert(0, trained);
         let mut report = Report::new(
@@ -137,14 +140,22 @@ impl Recipe {
             &compressed,
         );
         measure(&mut report, &graph, &compressed.encoded.bytes, test)?;
-        checkpoints.remove();
-        let _ = std::fs::remove_file(checkpoint);
+        Self::forget(folder);
         Ok(Dish {
             graph,
             compressed,
             report,
         })
     }
+}
+
+/// Of training and of the passes.
+fn checkpoints(folder: &Path, resume: bool) -> (PathBuf, Checkpoints) {
+    let stem = Some(folder.join("model.pith"));
+    (
+        folder.join("model.train.ckpt"),
+        Checkpoints { stem, resume },
+    )
 }
 
 impl Dish {

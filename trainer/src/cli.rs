@@ -72,13 +72,8 @@ struct FitArgs {
     #[arg(long, default_value = "adam")]
     optimizer: Optimizer,
     /// Learning rate at the start; each optimizer has a usual one.
-    #[arg(
-        long,
-        value_name = "X",
-        default_value_t = 0.0,
-        hide_default_value = true
-    )]
-    lr: f64,
+    #[arg(long, value_name = "X", value_parser = rate)]
+    lr: Option<f64>,
     /// How the learning rate falls: constant, cosine, linear, step, exponential, inverse or plateau.
     #[arg(long, default_value = "cosine")]
     schedule: Schedule,
@@ -165,6 +160,12 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     let Splits { train, test } = args.data.load()?;
     let mut graph = architecture.build(&train.input_shape, train.classes, args.seed)?;
     let (train, held_out) = hold_out(train, args)?;
+    if let Some(missing) = config.checkpoint.as_ref().filter(|c| !c.exists())
+        && config.resume
+    {
+        let missing = missing.display();
+        eprintln!("training: there is no {missing} to resume from; starts anew");
+    }
     interrupt::listen();
     let steps = train.len().div_ceil(config.batch.max(1));
     let progress = Progress::new("training", config.epochs, steps);
@@ -221,7 +222,8 @@ fn config(args: &FitArgs) -> TrainConfig {
         epochs: args.epochs,
         batch: args.batch,
         optimizer: args.optimizer,
-        learning_rate: args.lr,
+        // Zero takes the usual one.
+        learning_rate: args.lr.unwrap_or(0.0),
         schedule: args.schedule,
         l2: args.l2,
         l1: args.l1,
@@ -234,6 +236,13 @@ fn config(args: &FitArgs) -> TrainConfig {
         resume: args.resume,
         ..TrainConfig::default()
     }
+}
+
+/// A learning rate that learns.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|&x: &f64| x > 0.0 && x.is_finite());
+    number.ok_or_else(|| "expected a number above 0; leave it out for the usual rate".into())
 }
 
 /// A probability that leaves something.

@@ -116,6 +116,13 @@ fn bad_data_is_one_line() {
         .map(|&b| if b == 2 { 200 } else { b })
         .collect();
     t.write("wrong", wrong);
+    for name in ["train", "t10k"] {
+        t.write(&format!("{name}-images-idx3-ubyte"), &images);
+        let last = if name == "t10k" { 10 } else { 9 };
+        let labels = [&labels[..labels.len() - 1], &[last]].concat();
+        t.write(&format!("{name}-labels-idx1-ubyte"), labels);
+    }
+    t.write("one.csv", "1,0,0\n");
     t.write("t.csv", TABLE.replace("0.5", "zero"));
     let array = npy(&[9, 2], &[0.5f32; 18]);
     t.write("x100.npy", &array[..100]);
@@ -124,14 +131,19 @@ fn bad_data_is_one_line() {
     t.write("x18.npy", array);
     t.write("nan.npy", npy(&[9, 2], &[f32::NAN; 18]));
     t.write("m.onnx", "a model of before");
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("idx:none,y", &["none", "No such file"]),
         ("idx:short,y", &["short", "truncated: 4 of 24"]),
         ("idx:header,y", &["header", "truncated"]),
         ("idx:x,wrong", &["wrong", "label 200 of example 2"]),
         ("idx:y,x", &["y", "not an IDX file of images"]),
+        (
+            "mnist:.",
+            &["t10k-labels-idx1-ubyte", "label 10 of example 5", "0…9"],
+        ),
         ("mnist:nowhere", &["nowhere", "no such file"]),
         ("csv:none.csv", &["none.csv"]),
+        ("csv:one.csv", &["one.csv", "one example", "to test"]),
         ("csv:t.csv", &["t.csv", "line 4", "'zero'"]),
         ("csv:t.csv,label=sort", &["t.csv", "no column 'sort'"]),
         ("npy:x100.npy,y.npy", &["x100.npy", "not a complete"]),
@@ -188,8 +200,9 @@ fn settings_out_of_range_are_named() {
         ("--epochs 0", ["epochs", "at least 1"]),
         ("--batch 0", ["batch", "at least 1"]),
         ("--batch many", ["--batch", "many"]),
-        ("--lr=-1", ["lr", "-1"]),
-        ("--lr nan", ["lr", "NaN"]),
+        ("--lr=-1", ["--lr", "'-1'"]),
+        ("--lr nan", ["--lr", "'nan'"]),
+        ("--lr 0", ["--lr", "above 0"]),
         ("--l2 inf", ["l2", "inf"]),
         ("--dropout 1", ["--dropout", "below 1"]),
         ("--hold-out 99", ["--hold-out 99", "20"]),
@@ -199,16 +212,47 @@ fn settings_out_of_range_are_named() {
         let fit = "trainer fit --data glyphs:20 --arch mlp:4 -o m.onnx";
         t.refuses(&format!("{fit} {setting}"), &words);
     }
+    t.write("t.csv", TABLE);
+    t.refuses(
+        "trainer fit --data csv:t.csv --arch mlp:4 --augment default -o m.onnx",
+        &["augment", "[2]", "images"],
+    );
+}
+
+#[test]
+fn a_resumption_of_nothing_says_that_it_starts_anew() {
+    let t = open();
+    let fit = "trainer fit --data glyphs:20 --arch mlp:4 --epochs 1 -o m.onnx";
+    let said = t.unread(&format!("{fit} --resume"));
+    assert!(said.contains("no m.onnx.ckpt to resume from"), "{said}");
+    assert!(!t.unread(fit).contains("resume"));
 }
 
 #[test]
 fn a_malformed_architecture_names_file_and_place() {
     let t = open();
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 12] = [
         ("name = 'x'\nlayer = [\n", &["line"]),
         ("name = 'x'\n[[layer]]\nop = 'dens'\n", &["dens", "`dense`"]),
         ("name = 'x'\n[[layer]]\nop = 'dense'\nunit = 3\n", &["unit"]),
         ("layer = []\n", &["name"]),
+        ("name = 'x'\nlayer = []\n", &["'x'", "nothing to train"]),
+        (
+            "name = 'x'\n[[layer]]\nop = 'max_pool'\nkernel = 2\n",
+            &["'x'", "nothing to train"],
+        ),
+        (
+            "name = 'x'\n[[layer]]\nop = 'average_pool'\nkernel = 2\npadding = 2\n",
+            &["pool1", "padding [2, 2, 2, 2]", "must be smaller"],
+        ),
+        (
+            "name = 'x'\n[[layer]]\nop = 'clip'\nmin = 1.0\nmax = 0.5\n",
+            &["layer 1", "1 to 0.5"],
+        ),
+        (
+            "name = 'x'\n[[layer]]\nop = 'clip'\nmin = nan\nmax = 0.5\n",
+            &["layer 1", "NaN"],
+        ),
         (
             "name = 'x'\n[[layer]]\nop = 'conv'\nchannels = 2\nkernel = 40\n",
             &["40", "28"],
@@ -305,6 +349,10 @@ fn an_interrupted_training_goes_on_to_the_same_bytes() {
     assert!(error.contains("--resume"), "{error}");
     let names: Vec<String> = t.files().into_keys().collect();
     assert_eq!(names, ["m.onnx.ckpt", "whole.onnx"]);
+    t.refuses(
+        &format!("{LONG} -o m.onnx"),
+        &["m.onnx.ckpt", "of 20 epochs", "--resume", "delete it"],
+    );
     t.says(&format!("{LONG} -o m.onnx --resume"));
     assert!(t.read("m.onnx") == t.read("whole.onnx"), "another file");
     assert!(!t.path("m.onnx.ckpt").exists());
@@ -323,6 +371,14 @@ fn a_checkpoint_of_another_run_or_a_damaged_one_is_refused_and_kept() {
     t.refuses(
         &format!("{resume} --seed 2"),
         &["m.onnx.ckpt", "other settings"],
+    );
+    t.refuses(
+        &resume.replace("--hold-out 100", "--hold-out 120"),
+        &["m.onnx.ckpt", "another hold-out"],
+    );
+    t.refuses(
+        &resume.replace("glyphs:1500", "glyphs:1400"),
+        &["m.onnx.ckpt", "other data"],
     );
     let other = resume.replace("mlp:64", "mlp:32");
     t.refuses(&other, &["m.onnx.ckpt", "another model"]);

@@ -8,7 +8,7 @@ use common::{assert_close, noise, tract};
 use half::f16;
 use tract_onnx::pb::TensorProto;
 use tract_onnx::pb::tensor_proto::DataType;
-use trainer::graph::{Graph, reference};
+use trainer::graph::{Graph, Op, reference};
 use trainer::onnx::{WriteOptions, read_bytes, write_bytes};
 
 /// Imports, compares with tract, and again after writing.
@@ -191,6 +191,14 @@ fn activations() {
         "Clip below",
         &model.node("Clip", &["x", "min", "max"], "y", &[]),
     );
+    let model = vector(13)
+        .floats("min", &[], &[0.5])
+        .floats("max", &[], &[-0.25]);
+    let model = model.node("Clip", &["x", "min", "max"], "y", &[]);
+    // ONNX has the upper bound win; executors are promised a range in order.
+    let (min, max) = (-0.25, -0.25);
+    let graph = check("Clip of crossed bounds", &model);
+    assert_eq!(graph.nodes[0].op, Op::Clip { min, max });
     check("Softmax 7", &vector(7).node("Softmax", &["x"], "y", &[]));
     check(
         "Softmax 13",

@@ -366,6 +366,24 @@ fn values_pass_their_quantizer_and_gradients_its_range_alone() {
 }
 
 #[test]
+fn a_single_example_leaves_the_running_statistics_alone() {
+    let mut graph = Graph::new("norm", "x", &[2]);
+    let op = Op::BatchNormalization {
+        scale: dense(&mut graph, "scale", &[2], 1.0),
+        bias: dense(&mut graph, "shift", &[2], 1.0),
+        mean: dense(&mut graph, "mean", &[2], 1.0),
+        variance: graph.add_parameter(Parameter::dense("variance", &[2], vec![0.5, 2.0])),
+        epsilon: 1e-5,
+    };
+    add(&mut graph, "norm", op);
+    let running = |graph: &Graph| [2, 3].map(|p| graph.parameters[p].materialize());
+    for (examples, moved) in [(1, false), (2, true)] {
+        let after = one_step(&graph, &by_sign(&[2], examples), &TrainConfig::default());
+        assert_eq!(running(&after) != running(&graph), moved, "{examples}");
+    }
+}
+
+#[test]
 fn dropout_drops_its_share_and_keeps_the_mean() {
     let (width, count) = (50, 40);
     let mut graph = Graph::new("dropout", "x", &[width]);
@@ -549,6 +567,8 @@ fn a_checkpoint_that_does_not_fit_is_refused_in_one_line() {
         ..TrainConfig::default()
     };
     run(&mut perceptron(&[3, 2]), &data, &config).unwrap();
+    let lost = run(&mut perceptron(&[3, 2]), &data, &config).unwrap_err();
+    assert!(lost.to_string().contains("1 of 1 epochs"), "{lost}");
     let again = TrainConfig {
         resume: true,
         ..config
@@ -567,6 +587,20 @@ fn a_checkpoint_that_does_not_fit_is_refused_in_one_line() {
     };
     refused(&mut model, &other, "other settings");
     refused(&mut perceptron(&[3, 4, 2]), &again, "another model");
+    // An input, a label, a hold-out: each other example.
+    let mut others = [data.clone(), data.clone(), data.clone()];
+    others[0].inputs[59] += 1e-3;
+    others[1].labels.swap(0, 1);
+    others[2] = data.subset(&[1, 0, 2]);
+    assert!(data.labels[0] != data.labels[1], "nothing was swapped");
+    for other in &others {
+        let message = run(&mut model, other, &again).unwrap_err().to_string();
+        assert!(message.contains("run.ckpt: the checkpoint was made on other data"));
+    }
+    let held = Some(&others[2]);
+    let (hook, progress) = (&mut NoHook, Progress::Silent);
+    let held = fit(&mut model, &data, held, &again, hook, progress).unwrap_err();
+    assert!(held.to_string().contains("another hold-out"), "{held}");
     let bytes = std::fs::read(&path).unwrap();
     damage(&path, &bytes, || {
         refused(&mut model.clone(), &again, "delete it to start anew");
@@ -576,6 +610,11 @@ fn a_checkpoint_that_does_not_fit_is_refused_in_one_line() {
         ..again.clone()
     };
     refused(&mut model, &folder_of_none, "run.ckpt");
+    let anew = TrainConfig {
+        resume: false,
+        ..other
+    };
+    run(&mut model, &data, &anew).unwrap();
 }
 
 /// Every truncation, and a flip of every byte.
@@ -664,6 +703,24 @@ fn patience_ends_a_run_and_keeps_its_best_epoch() {
     let errors = outcome.history.iter().filter_map(|s| s.held_out_error);
     assert_eq!(errors.fold(f64::MAX, f64::min), best);
     assert_eq!(error_percent(&graph, &held_out, CPU).unwrap(), best);
+}
+
+#[test]
+fn an_error_that_stands_still_ends_a_run_and_the_last_of_equals_is_kept() {
+    let (train, held_out) = by_sign(&[4], 80).hold_out(40, 1);
+    let mut graph = perceptron(&[4, 2]);
+    let config = TrainConfig {
+        epochs: 50,
+        learning_rate: 1e-9,
+        optimizer: Optimizer::Sgd,
+        patience: 3,
+        ..TrainConfig::default()
+    };
+    let (held, progress) = (Some(&held_out), Progress::Silent);
+    let outcome = fit(&mut graph, &train, held, &config, &mut NoHook, progress).unwrap();
+    let first = outcome.history[0].held_out_error;
+    assert!(outcome.history.iter().all(|s| s.held_out_error == first));
+    assert_eq!((outcome.history.len(), outcome.epoch), (4, 4));
 }
 
 #[test]

@@ -9,11 +9,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tempfile::NamedTempFile;
+use trainer::command::{self, Failure, print};
 
 /// Runs images on an emulated Cortex-M core: instructions (exact, of the second inference), flash,
 /// RAM, and the integers, which must be the host's to the unit.
 #[derive(Debug, Parser)]
-#[command(name = "mcu")]
+#[command(
+    name = "mcu",
+    after_help = "\
+Examples:
+  mcu model.pith
+  mcu model.pith --core m0 --input x.npy --json
+  mcu folder --all
+  mcu --all          the networks that CMSIS-NN was measured on"
+)]
 struct Arguments {
     /// Images, or folders of them; without any, and with --all, the networks that CMSIS-NN was
     /// measured on, with random weights.
@@ -54,17 +63,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run(|arguments: Arguments| run(&arguments))
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+fn run(arguments: &Arguments) -> Result<(), Failure> {
     let models = if arguments.models.is_empty() {
         write_networks()?
     } else {
@@ -77,15 +79,15 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let single = models.len() == 1 && cores.len() == 1;
     let mut all = Vec::new();
     if !single && !arguments.json {
-        print_heading();
+        print_heading()?;
     }
     for model in &models {
         for &core in &cores {
             let measurement = one(arguments, model, core)?;
             match (arguments.json, single) {
                 (true, _) => all.push(measurement),
-                (false, true) => print_page(&measurement),
-                (false, false) => print_row(&measurement),
+                (false, true) => print_page(&measurement)?,
+                (false, false) => print_row(&measurement)?,
             }
         }
     }
@@ -112,7 +114,7 @@ fn one(arguments: &Arguments, model: &Path, core: Core) -> Result<Measurement, M
 }
 
 /// The built-in networks' images, as files.
-fn write_networks() -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
+fn write_networks() -> Result<Vec<PathBuf>, Failure> {
     let folder = target_folder().join("networks");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut paths = Vec::new();
@@ -127,7 +129,7 @@ fn write_networks() -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
 }
 
 /// The files named, and the `.pith` files of the folders named.
-fn images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
+fn images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut images = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -152,37 +154,39 @@ fn images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>>
     Ok(images)
 }
 
-fn print_json(all: &[Measurement], single: bool) -> Result<(), serde_json::Error> {
+fn print_json(all: &[Measurement], single: bool) -> Result<(), Failure> {
     let text = match all {
         [measurement] if single => serde_json::to_string_pretty(measurement)?,
         _ => serde_json::to_string_pretty(all)?,
     };
-    println!("{text}");
-    Ok(())
+    print(text)
 }
 
-fn print_page(m: &Measurement) {
-    println!("{} on the emulated {}", m.model, m.core);
-    println!(
-        "  instructions  {} ({:.2} per MAC, {} MACs)",
+fn print_page(m: &Measurement) -> Result<(), Failure> {
+    print(format_args!(
+        "{} on the emulated {}\n  \
+           instructions  {} ({:.2} per MAC, {} MACs)\n  \
+           flash         code {}, image {} bytes\n  \
+           RAM           static {}, arena {}, stack {} bytes\n  \
+           output        {:?}\n  \
+           equal to the host's on {} input(s)",
+        m.model,
+        m.core,
         m.instructions,
         per_mac(m),
-        m.macs
-    );
-    println!(
-        "  flash         code {}, image {} bytes",
-        m.code_bytes, m.image_bytes
-    );
-    println!(
-        "  RAM           static {}, arena {}, stack {} bytes",
-        m.static_bytes, m.arena_bytes, m.stack_bytes
-    );
-    println!("  output        {:?}", m.output);
-    println!("  equal to the host's on {} input(s)", m.inputs_compared);
+        m.macs,
+        m.code_bytes,
+        m.image_bytes,
+        m.static_bytes,
+        m.arena_bytes,
+        m.stack_bytes,
+        m.output,
+        m.inputs_compared
+    ))
 }
 
-fn print_heading() {
-    println!(
+fn print_heading() -> Result<(), Failure> {
+    print(format_args!(
         "{:<20} {:>4} {:>12} {:>7} {:>12} {:>6} {:>8} {:>6} {:>8} {:>6} {:>6}",
         "model",
         "core",
@@ -195,10 +199,10 @@ fn print_heading() {
         "arena",
         "stack",
         "equal"
-    );
+    ))
 }
 
-fn print_row(m: &Measurement) {
+fn print_row(m: &Measurement) -> Result<(), Failure> {
     let stem = Path::new(&m.model).file_stem().unwrap_or_default();
     let name = stem.to_string_lossy();
     let cmsis_nn = NETWORKS
@@ -206,7 +210,7 @@ fn print_row(m: &Measurement) {
         .find(|network| network.name == name)
         .and_then(|network| network.cmsis_nn_on(m.core))
         .map_or("-".to_owned(), |count| count.to_string());
-    println!(
+    print(format_args!(
         "{:<20} {:>4} {:>12} {:>7.2} {:>12} {:>6} {:>8} {:>6} {:>8} {:>6} {:>6}",
         name,
         m.core,
@@ -219,7 +223,7 @@ fn print_row(m: &Measurement) {
         m.arena_bytes,
         m.stack_bytes,
         m.inputs_compared
-    );
+    ))
 }
 
 fn per_mac(m: &Measurement) -> f64 {

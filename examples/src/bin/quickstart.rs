@@ -2,11 +2,13 @@
 //! emulated microcontroller, if the tools for it are there.
 
 use benches::mcu::{Core, Inputs, Measurement, Options, measure};
+use clap::Parser;
 use compress::host;
 use examples::recipe::{Dish, Failure, Recipe};
 use no_std_core::Model;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use trainer::command::print;
 use trainer::data::{DataSpec, Dataset, Splits};
 use trainer::train::{DeviceChoice, predict};
 
@@ -18,38 +20,47 @@ const FOLDER: &str = "target/quickstart";
 /// Test images run on the emulated core.
 const EMULATED: usize = 100;
 
+/// Trains, compresses and runs a network on built-in data, and checks what has to hold.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  quickstart          leaves its files in target/quickstart")]
+struct Args {}
+
 fn main() -> std::process::ExitCode {
-    match run() {
-        Ok(true) => std::process::ExitCode::SUCCESS,
-        Ok(false) => std::process::ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    trainer::command::run(|_: Args| run())
 }
 
-fn run() -> Result<bool, Failure> {
+fn run() -> Result<(), Failure> {
     let started = Instant::now();
-    println!("Pith quickstart: LeNet-300-100 on 10,000 synthetic digits\n");
+    print("Pith quickstart: LeNet-300-100 on 10,000 synthetic digits\n")?;
     let recipe: Recipe = toml::from_str(RECIPE)?;
     let splits = recipe.data.parse::<DataSpec>()?.load()?;
     let folder = folder()?;
+    // It always starts anew: a checkpoint of an interrupted run would be refused.
+    Recipe::forget(&folder);
     let dish = recipe.cook(&splits, &folder, false)?;
     dish.write(&folder)?;
     let mut checks = vec![accuracy(&dish), ratio(&dish), integers(&dish, &splits)?];
-    checks.extend(emulated(&folder.join("model.pith"), &splits.test));
-    table(&dish, &checks);
-    println!(
-        "\n{} holds model.onnx, model.pith and report.json; {:.0} s",
+    checks.extend(emulated(&folder.join("model.pith"), &splits.test)?);
+    table(&dish, &checks)?;
+    print(format_args!(
+        "\n{} holds model.onnx, model.pith and report.json; {:.0} s\n\
+         next: cargo run --release -p compress -- inspect {}",
         folder.display(),
-        started.elapsed().as_secs_f64()
-    );
-    println!(
-        "next: cargo run --release -p compress -- inspect {}",
+        started.elapsed().as_secs_f64(),
         folder.join("model.pith").display()
-    );
-    Ok(checks.iter().all(|check| check.passed))
+    ))?;
+    let failed: Vec<&str> = checks
+        .iter()
+        .filter(|c| !c.passed)
+        .map(|c| c.what)
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("does not hold: {}", failed.join(", ")).into())
+    }
 }
 
 /// The target folder of this workspace, wherever the command is run.
@@ -118,7 +129,7 @@ fn integers(dish: &Dish, splits: &Splits) -> Result<Check, Failure> {
 }
 
 /// The same integers on a Cortex-M4; nothing if the tools are missing, which is said.
-fn emulated(image: &Path, test: &Dataset) -> Option<Check> {
+fn emulated(image: &Path, test: &Dataset) -> Result<Option<Check>, Failure> {
     let options = Options {
         timeout: Duration::from_secs(120),
         prove_no_panic: false,
@@ -128,11 +139,11 @@ fn emulated(image: &Path, test: &Dataset) -> Option<Check> {
             .flat_map(|i| host::quantize(&model.input(), test.input(i)));
         Ok(Inputs::new(model.input_len(), quantized.collect()))
     };
-    println!("\nbuilding firmware for an emulated Cortex-M4 …");
-    match measure(image, Core::M4, images, options) {
+    print("\nbuilding firmware for an emulated Cortex-M4 …")?;
+    Ok(match measure(image, Core::M4, images, options) {
         Ok(measured) => Some(same_integers(&measured)),
         Err(error) if error.is_missing_tool() => {
-            println!("left out: {error}");
+            print(format_args!("left out: {error}"))?;
             None
         }
         Err(error) => Some(Check {
@@ -140,7 +151,7 @@ fn emulated(image: &Path, test: &Dataset) -> Option<Check> {
             found: error.to_string(),
             passed: false,
         }),
-    }
+    })
 }
 
 fn same_integers(measured: &Measurement) -> Check {
@@ -158,11 +169,11 @@ fn same_integers(measured: &Measurement) -> Check {
     }
 }
 
-fn table(dish: &Dish, checks: &[Check]) {
-    println!(
+fn table(dish: &Dish, checks: &[Check]) -> Result<(), Failure> {
+    print(format_args!(
         "\n{:<10} {:>8}  {:>10}  {:>18}",
         "stage", "seconds", "bytes", "held-out error"
-    );
+    ))?;
     for stage in &dish.report.stages {
         let bytes = if stage.bytes == 0 {
             "-".to_owned()
@@ -172,21 +183,15 @@ fn table(dish: &Dish, checks: &[Check]) {
         let error = stage
             .value
             .map_or_else(|| "-".to_owned(), |v| format!("{v:.2} %"));
-        println!(
+        print(format_args!(
             "{:<10} {:>8.1}  {:>10}  {:>18}",
             stage.name, stage.seconds, bytes, error
-        );
+        ))?;
     }
-    println!();
-    for Check {
-        what,
-        found,
-        passed,
-    } in checks
-    {
-        println!(
-            "{} {what}: {found}",
-            if *passed { "ok    " } else { "FAILED" }
-        );
+    print("")?;
+    for check in checks {
+        let passed = if check.passed { "ok    " } else { "FAILED" };
+        print(format_args!("{passed} {}: {}", check.what, check.found))?;
     }
+    Ok(())
 }

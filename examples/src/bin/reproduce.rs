@@ -3,6 +3,7 @@
 use clap::Parser;
 use examples::recipe::{Failure, RECIPES, Recipe};
 use std::path::PathBuf;
+use trainer::command::print;
 use trainer::train::interrupt;
 
 /// Trains and compresses a network from nothing, by a recipe.
@@ -40,8 +41,7 @@ fn main() -> std::process::ExitCode {
 
 fn run(args: &Args) -> Result<(), Failure> {
     if args.list {
-        RECIPES.iter().for_each(|(name, _)| println!("{name}"));
-        return Ok(());
+        return print(RECIPES.map(|(name, _)| name).join("\n"));
     }
     let (Some(name), Some(data), Some(output)) = (&args.name, &args.data, &args.output) else {
         return Err("name a recipe, --data and -o; --help shows examples".into());
@@ -60,11 +60,11 @@ fn run(args: &Args) -> Result<(), Failure> {
         let held_out = stage.value.map_or_else(String::new, |v| {
             format!("{v:.2} % error on held-out examples")
         });
-        println!(
+        print(format_args!(
             "{:<9} {:>6.0} s  {:>8} bytes  {held_out}",
             stage.name, stage.seconds, stage.bytes
-        );
+        ))?;
     }
-    println!("{}\nwrote {}", dish.report.summary(), output.display());
-    Ok(())
+    let summary = dish.report.summary();
+    print(format_args!("{summary}\nwrote {}", output.display()))
 }

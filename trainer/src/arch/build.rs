@@ -117,13 +117,10 @@ impl Builder {
                 }
                 Ok(())
             }
-            Layer::Clip { min, max } => self.simple(
-                "clip",
-                Op::Clip {
-                    min: *min,
-                    max: *max,
-                },
-            ),
+            &Layer::Clip { min, max } if min <= max => self.simple("clip", Op::Clip { min, max }),
+            Layer::Clip { min, max } => Err(wrong(format!(
+                "the range {min} to {max} holds no number; min must be at most max"
+            ))),
             Layer::MaxPool {
                 kernel,
                 stride,

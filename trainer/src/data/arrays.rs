@@ -16,11 +16,14 @@ const MAX_ELEMENTS: u64 = 1 << 30;
 struct Array {
     shape: Vec<usize>,
     values: Vec<f32>,
-    /// Whether the elements are integers: images that are still to be scaled.
+    /// Whether the elements are integers.
     integers: bool,
+    /// Whether they are unsigned bytes, as pixels are.
+    bytes: bool,
 }
 
-/// Inputs and labels in two files.
+/// Inputs and labels in two files. Images of bytes are divided by `unit`; everything else is taken as
+/// it is.
 pub(super) fn npy(x: &Path, y: &Path, unit: f32) -> Result<Dataset, DataError> {
     let (inputs, labels) = (read(x, open(x)?)?, read(y, open(y)?)?);
     dataset(y, inputs, labels, unit)
@@ -30,7 +33,7 @@ pub(super) fn npy(x: &Path, y: &Path, unit: f32) -> Result<Dataset, DataError> {
 pub(super) fn npz(
     path: &Path,
     unit: f32,
-    split: impl FnOnce(Dataset) -> Splits,
+    split: impl FnOnce(Dataset) -> Result<Splits, DataError>,
 ) -> Result<Splits, DataError> {
     let mut archive = npyz::npz::NpzArchive::open(path).map_err(|e| DataError::file(path, e))?;
     let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
@@ -48,7 +51,7 @@ pub(super) fn npz(
         Err(e) => Err(DataError::file(path, e)),
     };
     if !names.iter().any(|n| n == "x_train") {
-        return dataset(path, get("x")?, get("y")?, unit).map(split);
+        return split(dataset(path, get("x")?, get("y")?, unit)?);
     }
     let mut train = dataset(path, get("x_train")?, get("y_train")?, unit)?;
     let mut test = dataset(path, get("x_test")?, get("y_test")?, unit)?;
@@ -122,7 +125,9 @@ fn dataset(path: &Path, x: Array, y: Array, unit: f32) -> Result<Dataset, DataEr
             ),
         ));
     }
-    let divisor = if x.integers { unit } else { 1.0 };
+    // Bytes in an image are pixels, still to be scaled; integers in a table are what they are.
+    let pixels = x.bytes && x.shape.len() > 2;
+    let divisor = if pixels { unit } else { 1.0 };
     let inputs = x.values.into_iter().map(|v| v / divisor).collect();
     labelled(
         path,
@@ -164,6 +169,7 @@ fn read_array<R: Read>(path: &Path, file: NpyFile<R>) -> Result<Array, DataError
         ));
     };
     let integers = matches!(kind.type_char(), TypeChar::Int | TypeChar::Uint);
+    let bytes = (kind.type_char(), kind.size_field()) == (TypeChar::Uint, 1);
     let values = match (kind.type_char(), kind.size_field()) {
         (TypeChar::Float, 4) => collect::<f32, R>(path, file, |v| v),
         (TypeChar::Float, 8) => collect::<f64, R>(path, file, |v| v as f32),
@@ -180,6 +186,7 @@ fn read_array<R: Read>(path: &Path, file: NpyFile<R>) -> Result<Array, DataError
         shape: shape.into_iter().map(|s| s as usize).collect(),
         values,
         integers,
+        bytes,
     })
 }
 
@@ -196,4 +203,39 @@ fn collect<T: npyz::Deserialize, R: Read>(
         })?));
     }
     Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use npyz::WriterBuilder;
+
+    fn write<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[u64], values: &[T]) {
+        let file = std::fs::File::create(path).expect("creates");
+        let options = npyz::WriteOptions::new().default_dtype().shape(shape);
+        let mut writer = options.writer(file).begin_nd().expect("begins");
+        writer.extend(values.iter().copied()).expect("writes");
+        writer.finish().expect("finishes");
+    }
+
+    /// The inputs of two examples of four values each.
+    fn inputs<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: [T; 8]) -> Vec<f32> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [x, y] = ["x.npy", "y.npy"].map(|name| folder.path().join(name));
+        write(&x, shape, &values);
+        write(&y, &[2], &[0i64, 1]);
+        npy(&x, &y, 255.0).expect("well-formed").inputs
+    }
+
+    #[test]
+    fn bytes_are_scaled_in_images_alone() {
+        let bytes = [0u8, 51, 102, 153, 204, 255, 0, 51];
+        let scaled = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.0, 0.2];
+        assert_eq!(inputs(&[2, 2, 2], bytes), scaled);
+        assert_eq!(inputs(&[2, 1, 2, 2], bytes), scaled);
+        assert_eq!(inputs(&[2, 4], bytes), bytes.map(f32::from));
+        let signed = [-3i64, 0, 1, 70, 255, 1000, -1, 2];
+        assert_eq!(inputs(&[2, 4], signed), signed.map(|v| v as f32));
+        assert_eq!(inputs(&[2, 2, 2], signed), signed.map(|v| v as f32));
+    }
 }

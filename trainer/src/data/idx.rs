@@ -18,7 +18,7 @@ pub(super) fn mnist(dir: &Path, unit: f32) -> Result<Splits, DataError> {
     let split = |name: &str| {
         let images = find(dir, &format!("{name}-images"), "idx3-ubyte")?;
         let labels = find(dir, &format!("{name}-labels"), "idx1-ubyte")?;
-        pair(&images, &labels, unit)
+        pair(&images, &labels, unit, MAX_DIGIT)
     };
     let (mut train, mut test) = (split("train")?, split("t10k")?);
     let classes = train.classes.max(test.classes);
@@ -40,8 +40,13 @@ fn find(dir: &Path, stem: &str, kind: &str) -> Result<PathBuf, DataError> {
         .ok_or_else(missing)
 }
 
-/// Images `[n, height, width]` and their labels.
-pub(super) fn pair(images: &Path, labels: &Path, unit: f32) -> Result<Dataset, DataError> {
+/// Images `[n, height, width]` and their labels, 0 to `most`.
+pub(super) fn pair(
+    images: &Path,
+    labels: &Path,
+    unit: f32,
+    most: u32,
+) -> Result<Dataset, DataError> {
     let (sizes, pixels) = read::<3>(images, IMAGES)?;
     let ([count], classes) = read::<1>(labels, LABELS)?;
     if sizes[0] != count {
@@ -52,17 +57,14 @@ pub(super) fn pair(images: &Path, labels: &Path, unit: f32) -> Result<Dataset, D
     }
     let inputs = pixels.iter().map(|&p| p as f32 / unit).collect();
     let numbers = classes.iter().map(|&c| c as i64).collect();
-    labelled(
-        labels,
-        vec![1, sizes[1], sizes[2]],
-        inputs,
-        numbers,
-        MAX_LABEL,
-    )
+    labelled(labels, vec![1, sizes[1], sizes[2]], inputs, numbers, most)
 }
 
+/// Largest label of MNIST, and of what has its file names: Fashion-MNIST, KMNIST.
+const MAX_DIGIT: u32 = 9;
+
 /// Largest label of this family of files (EMNIST has 62 classes); what is above is damage.
-const MAX_LABEL: u32 = 61;
+pub(super) const MAX_LABEL: u32 = 61;
 
 fn read<const D: usize>(path: &Path, kind: u32) -> Result<([usize; D], Vec<u8>), DataError> {
     let mut reader = open(path)?;
@@ -153,7 +155,7 @@ mod tests {
         let (xp, yp) = (dir.path().join("x"), dir.path().join("y"));
         std::fs::write(&xp, x).expect("writes");
         std::fs::write(&yp, y).expect("writes");
-        pair(&xp, &yp, 255.0).map_err(|e| e.to_string())
+        pair(&xp, &yp, 255.0, MAX_LABEL).map_err(|e| e.to_string())
     }
 
     #[test]

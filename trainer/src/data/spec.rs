@@ -11,7 +11,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSpec {
     kind: Kind,
-    /// Images as 0…255 rather than 0…1.
+    /// Images of bytes as 0…255 rather than 0…1.
     raw_scale: bool,
 }
 
@@ -62,6 +62,11 @@ impl FromStr for DataSpec {
                 .map(|(a, b)| (a.into(), b.into()))
                 .ok_or_else(|| wrong(&format!("expected {expected}")))
         };
+        if name == "csv" && body != text {
+            return Err(wrong(
+                "a table is taken as it is; leave the scale out, it is for images",
+            ));
+        }
         let kind = match name {
             "glyphs" if rest.is_empty() => Kind::Glyphs(DEFAULT_GLYPHS),
             "glyphs" => {
@@ -133,17 +138,21 @@ impl DataSpec {
         match &self.kind {
             Kind::Glyphs(count) => Ok(glyphs::generate(*count, unit)),
             Kind::Mnist(dir) => idx::mnist(dir, unit),
-            Kind::Idx(x, y) => idx::pair(x, y, unit).map(split_off_test),
-            Kind::Csv(path, label) => table::csv(path, label.as_deref()).map(split_off_test),
-            Kind::Npz(path) => arrays::npz(path, unit, split_off_test),
-            Kind::Npy(x, y) => arrays::npy(x, y, unit).map(split_off_test),
+            Kind::Idx(x, y) => split_off_test(y, idx::pair(x, y, unit, idx::MAX_LABEL)?),
+            Kind::Csv(path, label) => split_off_test(path, table::csv(path, label.as_deref())?),
+            Kind::Npz(path) => arrays::npz(path, unit, |all| split_off_test(path, all)),
+            Kind::Npy(x, y) => split_off_test(y, arrays::npy(x, y, unit)?),
         }
     }
 }
 
-fn split_off_test(all: Dataset) -> Splits {
+fn split_off_test(path: &Path, all: Dataset) -> Result<Splits, DataError> {
+    if all.len() < 2 {
+        let reason = "there is one example; expected two at least, one to train on and one to test";
+        return Err(DataError::file(path, reason));
+    }
     let (train, test) = all.hold_out(all.len().div_ceil(6), SPLIT_SEED);
-    Splits { train, test }
+    Ok(Splits { train, test })
 }
 
 /// Builds a data set whose labels were read as numbers, checking each.
@@ -221,5 +230,7 @@ mod tests {
         assert!(error("glyphs:few").contains("glyphs:N"));
         assert!(error("cifar10:dir").contains("not supported yet"));
         assert!(error("mnist:").contains("expected mnist:DIR"));
+        assert!(error("csv:t.csv,scale=255").contains("leave the scale out"));
+        assert!(error("csv:t.csv,label=a,scale=1").contains("leave the scale out"));
     }
 }

@@ -42,7 +42,7 @@ pub enum Op {
     Relu,
     /// `min(max(x, min), max)`
     Clip {
-        /// Lower bound.
+        /// Lower bound, at most `max`.
         min: f32,
         /// Upper bound.
         max: f32,

@@ -59,6 +59,8 @@ fn output_shape(graph: &Graph, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize
         Op::MaxPool { window } | Op::AveragePool { window, .. } => {
             let [c, h, w] = image(x)?;
             let [oh, ow] = slide([h, w], window, [1, 1])?;
+            let padding = window.check_pool_padding();
+            padding.map_err(|why| format!("{why}; it must be smaller"))?;
             Ok(vec![c, oh, ow])
         }
         Op::GlobalAveragePool => image(x).map(|[c, _, _]| vec![c, 1, 1]),
@@ -134,6 +136,22 @@ fn conv(
 
 fn image(x: &[usize]) -> Result<[usize; 3], String> {
     <[usize; 3]>::try_from(x).map_err(|_| format!("expects [channels, height, width], gets {x:?}"))
+}
+
+impl Window {
+    /// Refuses padding as large as the kernel: a window on padding alone has neither a largest value
+    /// nor a mean.
+    pub(crate) fn check_pool_padding(&self) -> Result<(), String> {
+        let Self {
+            kernel, padding, ..
+        } = self;
+        if (0..4).all(|i| padding[i] < kernel[i % 2]) {
+            return Ok(());
+        }
+        Err(format!(
+            "has padding {padding:?} for a kernel of {kernel:?}"
+        ))
+    }
 }
 
 /// Positions of a window along height and width.

@@ -131,7 +131,7 @@ fn plateaus(history: &[EpochStats]) -> i32 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// burn's Flex back end, on all cores.
+    /// burn's Flex back end: two threads in training, all cores in measuring.
     #[default]
     Cpu,
     /// An NVIDIA card (feature `cuda`).
@@ -214,7 +214,8 @@ pub struct TrainConfig {
     /// State after every epoch, and where `resume` looks.
     #[serde(skip)]
     pub checkpoint: Option<PathBuf>,
-    /// Whether to go on from the checkpoint, if there is one.
+    /// Whether to go on from the checkpoint, if there is one. Without, one with progress of the same
+    /// run is refused rather than overwritten.
     #[serde(skip)]
     pub resume: bool,
 }

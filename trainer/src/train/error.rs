@@ -34,6 +34,14 @@ pub enum TrainError {
         /// Classes in the data.
         classes: usize,
     },
+    /// A model without a weight.
+    #[error("model '{}' has nothing to train; add a layer with weights, dense or conv", .0.escape_debug())]
+    NoParameters(String),
+    /// Augmentation of what is no image.
+    #[error(
+        "augment distorts images [channels, height, width], but the data has inputs of {0:?}; leave it out"
+    )]
+    Augment(Vec<usize>),
     /// No examples to learn from.
     #[error("there are no training examples left after holding {0} out; hold out fewer")]
     NoExamples(usize),

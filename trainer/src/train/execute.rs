@@ -54,6 +54,11 @@ impl BatchStatistics {
         self.count = total;
     }
 
+    /// Whether there is more than one element to tell a variance from.
+    pub(super) fn have_variance(&self) -> bool {
+        self.count > 1.0
+    }
+
     /// Per channel, unbiased: what the running variance estimates.
     pub(super) fn unbiased_variance(&self) -> Vec<f32> {
         let factor = self.count / (self.count - 1.0).max(1.0);

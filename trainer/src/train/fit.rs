@@ -1,6 +1,6 @@
 //! The training loop.
 
-use super::checkpoint::{Checkpoint, fingerprint};
+use super::checkpoint::{Checkpoint, fingerprint_of_examples, fingerprint_of_graph};
 use super::config::TrainConfig;
 use super::evaluate::{check_fit, error_percent};
 use super::execute::{BatchStatistics, Network, host};
@@ -12,7 +12,9 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Changes a graph while it is trained: pruning along a schedule, say.
 pub trait Hook {
@@ -63,8 +65,18 @@ pub struct Outcome {
 /// same sums on any number of cores. Batch normalization sees one part at a time in training.
 const SHARDS: usize = 2;
 
-/// Examples below which a part is not worth a thread, nor its statistics a batch normalization.
+/// Examples below which a part is not worth a thread, nor its statistics a batch normalization: a
+/// batch that would be split in smaller ones is left whole.
 const MIN_SHARD: usize = 16;
+
+/// Examples in a part, at most; the last one may have one fewer.
+fn part_len(batch: usize) -> usize {
+    if batch < SHARDS * MIN_SHARD {
+        batch
+    } else {
+        batch.div_ceil(SHARDS)
+    }
+}
 
 /// Weight of a batch in the running statistics of batch normalization.
 const BATCH_NORM_MOMENTUM: f32 = 0.1;
@@ -72,7 +84,8 @@ const BATCH_NORM_MOMENTUM: f32 = 0.1;
 /// Trains a graph in place.
 ///
 /// # Errors
-/// When data and model do not fit, the loss diverges, a setting is out of range, or Ctrl-C asks.
+/// When data and model do not fit or there is nothing to train, the loss diverges, a setting is out of
+/// range, or Ctrl-C asks.
 pub fn fit(
     graph: &mut Graph,
     train: &Dataset,
@@ -82,14 +95,24 @@ pub fn fit(
     progress: Progress,
 ) -> Result<Outcome, TrainError> {
     config.check()?;
+    if graph.parameters.is_empty() {
+        return Err(TrainError::NoParameters(graph.name.clone()));
+    }
     check_fit(graph, train)?;
+    if !config.augment.is_none() && train.input_shape.len() != 3 {
+        return Err(TrainError::Augment(train.input_shape.clone()));
+    }
     if train.is_empty() {
         return Err(TrainError::NoExamples(held_out.map_or(0, Dataset::len)));
     }
     let device = config.device.device()?;
     let state = Checkpoint {
         config: config.clone(),
-        origin: fingerprint(graph),
+        origin: fingerprint_of_graph(graph),
+        examples: match config.checkpoint {
+            Some(_) => fingerprint_of_examples(train, held_out),
+            None => 0,
+        },
         epoch: 0,
         graph: graph.clone(),
         optimizer: State::default(),
@@ -98,8 +121,9 @@ pub fn fit(
         since_best: 0,
     };
     let resumed = match &config.checkpoint {
-        Some(path) if config.resume => Checkpoint::load(path, config, state.origin)?,
-        _ => None,
+        Some(path) if config.resume => Checkpoint::load(path, &state)?,
+        Some(path) => Checkpoint::spare(path, &state).map(|()| None)?,
+        None => None,
     };
     let steps = train.len().div_ceil(config.batch);
     let mut run = Run {
@@ -231,17 +255,21 @@ impl Run<'_> {
             && self.config.keeps_best()
             && counts
         {
-            let better = self
-                .state
-                .best
-                .as_ref()
-                .is_none_or(|(best, _)| error <= *best);
-            self.state.since_best = if better { 0 } else { self.state.since_best + 1 };
-            if better {
-                self.state.best = Some((error, self.state.graph.clone()));
-            }
+            self.rank(error);
         }
         Ok(())
+    }
+
+    /// Of epochs that are equally good the last is kept, trained the longest; but only a better one
+    /// is an improvement, or patience would wait for ever on an error that stands still.
+    fn rank(&mut self, error: f64) {
+        let state = &mut self.state;
+        let best = state.best.as_ref().map(|(best, _)| *best);
+        let improves = best.is_none_or(|best| error < best);
+        state.since_best = if improves { 0 } else { state.since_best + 1 };
+        if improves || best == Some(error) {
+            state.best = Some((error, state.graph.clone()));
+        }
     }
 
     /// A generator of its own for each purpose and epoch, so that a resumed run draws the same.
@@ -253,14 +281,9 @@ impl Run<'_> {
 
     /// One step; the batch's mean loss before it.
     fn step(&mut self, batch: &[usize], rate: f64) -> Result<f64, TrainError> {
-        let size = batch.len().div_ceil(SHARDS).max(MIN_SHARD);
         let this = &*self;
-        let shards: Option<Vec<Shard>> = std::thread::scope(|scope| {
-            let jobs: Vec<_> = batch
-                .chunks(size)
-                .map(|part| scope.spawn(move || this.shard(part, batch.len())))
-                .collect();
-            jobs.into_iter().map(|job| job.join().ok()).collect()
+        let shards = side_by_side(batch, part_len(batch.len()), |part| {
+            this.shard(part, batch.len())
         });
         let mut total = Shard::default();
         let epoch = self.state.epoch + 1;
@@ -345,6 +368,19 @@ impl Run<'_> {
     }
 }
 
+/// Runs `job` on each part of a batch, side by side; the results in order, or nothing where one
+/// panicked.
+fn side_by_side<T: Send>(
+    batch: &[usize],
+    size: usize,
+    job: impl Fn(&[usize]) -> T + Sync,
+) -> Option<Vec<T>> {
+    // Nothing a panicked part wrote to is looked at afterwards.
+    let caught = |part| catch_unwind(AssertUnwindSafe(|| job(part))).ok();
+    let results: Vec<Option<T>> = batch.par_chunks(size).map(caught).collect();
+    results.into_iter().collect()
+}
+
 /// What one part of a batch adds to a step.
 #[derive(Default)]
 struct Shard {
@@ -374,7 +410,7 @@ impl Shard {
 }
 
 fn update_running(graph: &mut Graph, statistics: &[BatchStatistics]) {
-    for seen in statistics {
+    for seen in statistics.iter().filter(|seen| seen.have_variance()) {
         if let Op::BatchNormalization { mean, variance, .. } = graph.nodes[seen.node].op {
             let batch = [
                 (mean, seen.mean.clone()),
@@ -385,6 +421,36 @@ fn update_running(graph: &mut Graph, statistics: &[BatchStatistics]) {
                 let pairs = running.zip(batch);
                 pairs.for_each(|(r, b)| *r += BATCH_NORM_MOMENTUM * (b - *r));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_is_smaller_than_its_statistics_are_worth() {
+        for (batch, first) in [(1, 1), (17, 17), (31, 31), (32, 16), (33, 17), (128, 64)] {
+            assert_eq!(part_len(batch), first, "of {batch}");
+            let rest = batch - first;
+            assert!(rest == 0 || rest >= MIN_SHARD, "{batch} leaves {rest}");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_any_part_or_all_is_no_result() {
+        let batch: Vec<usize> = (0..4).collect();
+        let with = |bad: &[usize]| {
+            let job = |part: &[usize]| {
+                assert!(part.iter().all(|i| !bad.contains(i)), "meant to fail");
+                part.len()
+            };
+            side_by_side(&batch, 2, job)
+        };
+        assert_eq!(with(&[]), Some(vec![2, 2]));
+        for bad in [&[0][..], &[3], &[1, 2]] {
+            assert_eq!(with(bad), None);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod build;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::*;
 
@@ -57,8 +58,13 @@ pub(crate) fn models(skipped: &str) -> Option<PathBuf> {
         "no models in {}",
         models.display()
     );
-    println!("skipped without {}: {skipped}", models.display());
+    note(&format!("skipped without {}: {skipped}", models.display()));
     None
+}
+
+/// Says what a test that passes must not keep to itself; `println!` and `eprintln!` are captured.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// A float32 array of a NumPy file.
@@ -95,7 +101,7 @@ pub(crate) fn assert_onnx_runtime(what: &str, model: &[u8], x: (&[usize], &[f32]
     if python(&["-c".as_ref(), "import onnxruntime, numpy".as_ref()]).is_none() {
         let missing = format!("skipped without onnxruntime for Python: {what}");
         assert!(std::env::var_os("CI").is_none(), "{missing}");
-        println!("{missing}");
+        note(&missing);
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -7,13 +7,13 @@ pub(super) fn relu(importer: &mut Importer, node: &NodeView) -> Result<Tensor, F
     importer.push(node, Op::Relu, &[x])
 }
 
-/// Bounds are attributes before opset 11, inputs after.
+/// Bounds are attributes before opset 11, inputs after. Where they cross, all is the upper one, as
+/// ONNX has it since opset 12 and `Op::Clip` reads it; executors may then clamp to an ordered range.
 pub(super) fn clip(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
     let x = node.value(0)?;
-    let op = Op::Clip {
-        min: bound(node, "min", 1, f32::MIN)?,
-        max: bound(node, "max", 2, f32::MAX)?,
-    };
+    let max = bound(node, "max", 2, f32::MAX)?;
+    let min = bound(node, "min", 1, f32::MIN)?.min(max);
+    let op = Op::Clip { min, max };
     importer.push(node, op, &[x])
 }
 

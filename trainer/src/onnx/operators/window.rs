@@ -84,16 +84,8 @@ fn pool_window(importer: &Importer, node: &NodeView) -> Result<Window, Fault> {
         .ok_or_else(|| Fault::new("has no kernel_shape", "export the model again"))?;
     let mut window = window(importer, node, kernel, [1, 1])?;
     window.ceil_mode = node.attributes.int("ceil_mode", 0)? != 0;
-    // A window on padding alone has neither a largest value nor a mean.
-    if (0..4).any(|i| window.padding[i] >= kernel[i % 2]) {
-        return Err(Fault::new(
-            format!(
-                "has padding {:?} for a kernel of {kernel:?}",
-                window.padding
-            ),
-            "padding must be smaller than the kernel",
-        ));
-    }
+    let padding = window.check_pool_padding();
+    padding.map_err(|why| Fault::new(why, "padding must be smaller than the kernel"))?;
     Ok(window)
 }
 
