@@ -298,8 +298,8 @@ fn check_window(
     window: &graph::Window,
     dilation: [usize; 2],
 ) -> Result<(), LowerError> {
-    for axis in 0..2 {
-        let (kernel, stride, step) = (window.kernel[axis], window.stride[axis], dilation[axis]);
+    for (axis, step) in dilation.into_iter().enumerate() {
+        let (kernel, stride) = (window.kernel[axis], window.stride[axis]);
         if [kernel, stride, step].iter().any(|&n| n > MAX_WINDOW) {
             return Err(unsupported(
                 node,
