@@ -170,7 +170,7 @@ struct CompressArgs {
     /// Bounds of the synthetic calibration inputs used without data.
     #[arg(long, value_name = "LO,HI", value_parser = bounds, allow_hyphen_values = true, conflicts_with = "data")]
     input_range: Option<(f32, f32)>,
-    /// How activation ranges are measured: min-max, percentile or mean-square.
+    /// How activation ranges are measured: min-max, percentile, mean-square (the default) or entropy.
     #[arg(long, value_name = "HOW")]
     calibrate: Option<Method>,
     /// Epochs of retraining altogether, two thirds of them while pruning.

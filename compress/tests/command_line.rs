@@ -354,7 +354,7 @@ fn methods_make_a_difference() {
         t.read("o.pith")
     };
     let [all, most, best] =
-        ["min-max", "percentile", "mean-square"].map(|m| image(&format!("--calibrate {m}")));
+        ["min-max", "percentile", "entropy"].map(|m| image(&format!("--calibrate {m}")));
     assert!(all != most && most != best && all != best);
     let by = |how: &str| image(&format!("--prune=0.8 --prune-by {how}"));
     assert!(by("global") != by("sensitivity"));
