@@ -202,6 +202,17 @@ fn layer(graph: &Graph, step: &Step, op: &Operator, sums: &Sums) -> LayerDiff {
     }
 }
 
+/// A name that fits its column: converters make some of several hundred characters.
+fn short(name: &str) -> String {
+    const KEPT: usize = 11;
+    let characters: Vec<char> = name.chars().collect();
+    if characters.len() <= 2 * KEPT + 1 {
+        return name.to_owned();
+    }
+    let (head, tail) = (&characters[..KEPT], &characters[characters.len() - KEPT..]);
+    head.iter().chain(['…'].iter()).chain(tail).collect()
+}
+
 impl Display for Diff {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -211,7 +222,7 @@ impl Display for Diff {
         )?;
         for layer in &self.layers {
             let shape: Vec<String> = layer.shape.iter().map(usize::to_string).collect();
-            let (name, op, shape) = (&layer.name, layer.op, shape.join("x"));
+            let (name, op, shape) = (short(&layer.name), layer.op, shape.join("x"));
             write!(f, "{name:<24} {op:<18} {shape:>14} ")?;
             match layer.error {
                 Some(e) => writeln!(

@@ -36,7 +36,7 @@ pub enum DataError {
 }
 
 /// The kinds of data, for messages.
-const KINDS: &str = "glyphs[:N], mnist:DIR, idx:IMAGES,LABELS, csv:FILE[,label=NAME], npz:FILE or npy:X.npy,Y.npy, optionally with ,scale=255";
+const KINDS: &str = "glyphs[:N], mnist:DIR, cifar10:DIR, images:DIR, idx:IMAGES,LABELS, csv:FILE[,label=NAME], npz:FILE or npy:X.npy,Y.npy, optionally with ,scale=255";
 
 impl DataError {
     pub(super) fn file(path: &Path, reason: impl std::fmt::Display) -> Self {

@@ -6,6 +6,7 @@ mod dataset;
 mod error;
 mod glyphs;
 mod idx;
+mod pictures;
 mod spec;
 mod table;
 

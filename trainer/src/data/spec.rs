@@ -1,4 +1,4 @@
-use super::{DataError, Dataset, Splits, arrays, glyphs, idx, table};
+use super::{DataError, Dataset, Splits, arrays, glyphs, idx, pictures, table};
 use crate::names::meant;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 /// Where data comes from, as given to `--data`.
 ///
-/// Kinds without a test split of their own (`idx`, `csv`, `npy`, `npz` with x and y) keep the last
+/// Kinds without a test split of their own (`idx`, `csv`, `npy`, `npz` with x and y, `images` without
+/// `train`) keep the last
 /// sixth of a seeded shuffle as their test split, always the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSpec {
@@ -23,6 +24,8 @@ enum Kind {
     Csv(PathBuf, Option<String>),
     Npz(PathBuf),
     Npy(PathBuf, PathBuf),
+    Cifar10(PathBuf),
+    Images(PathBuf),
 }
 
 /// Training glyphs unless told otherwise.
@@ -83,13 +86,17 @@ impl FromStr for DataSpec {
                 Some((path, label)) => Kind::Csv(path.into(), Some(label.to_owned())),
                 None => Kind::Csv(file("csv:FILE or csv:FILE,label=NAME")?, None),
             },
-            "cifar10" | "images" | "wav" => {
+            "cifar10" => Kind::Cifar10(file("cifar10:DIR")?),
+            "images" => Kind::Images(file("images:DIR")?),
+            "wav" => {
                 return Err(DataError::NotYet {
                     kind: name.to_owned(),
                 });
             }
             _ => {
-                let kinds = ["glyphs", "mnist", "idx", "csv", "npz", "npy"];
+                let kinds = [
+                    "glyphs", "mnist", "cifar10", "images", "idx", "csv", "npz", "npy",
+                ];
                 return Err(DataError::Unknown {
                     spec: text.to_owned(),
                     hint: meant(name, kinds),
@@ -110,6 +117,8 @@ impl Display for DataSpec {
             Kind::Csv(path, Some(label)) => write!(f, "csv:{},label={label}", path.display()),
             Kind::Npz(path) => write!(f, "npz:{}", path.display()),
             Kind::Npy(x, y) => write!(f, "npy:{},{}", x.display(), y.display()),
+            Kind::Cifar10(dir) => write!(f, "cifar10:{}", dir.display()),
+            Kind::Images(dir) => write!(f, "images:{}", dir.display()),
         }?;
         if self.raw_scale {
             write!(f, ",scale=255")
@@ -123,7 +132,7 @@ impl DataSpec {
     /// The files it names itself, not those in a folder.
     pub fn files(&self) -> Vec<&Path> {
         match &self.kind {
-            Kind::Glyphs(_) | Kind::Mnist(_) => Vec::new(),
+            Kind::Glyphs(_) | Kind::Mnist(_) | Kind::Cifar10(_) | Kind::Images(_) => Vec::new(),
             Kind::Idx(x, y) | Kind::Npy(x, y) => vec![x, y],
             Kind::Csv(path, _) | Kind::Npz(path) => vec![path],
         }
@@ -142,6 +151,8 @@ impl DataSpec {
             Kind::Csv(path, label) => split_off_test(path, table::csv(path, label.as_deref())?),
             Kind::Npz(path) => arrays::npz(path, unit, |all| split_off_test(path, all)),
             Kind::Npy(x, y) => split_off_test(y, arrays::npy(x, y, unit)?),
+            Kind::Cifar10(dir) => pictures::cifar10(dir, unit, |all| split_off_test(dir, all)),
+            Kind::Images(dir) => pictures::images(dir, unit, |all| split_off_test(dir, all)),
         }
     }
 }
@@ -213,6 +224,8 @@ mod tests {
             "csv:t.csv,label=kind",
             "npz:f.npz,scale=255",
             "npy:x.npy,y.npy",
+            "cifar10:dir,scale=255",
+            "images:dir",
         ] {
             assert_eq!(text.parse::<DataSpec>().expect(text).to_string(), text);
         }
@@ -228,7 +241,8 @@ mod tests {
         assert!(error("minst:dir").contains("do you mean mnist?"));
         assert!(error("idx:only-one").contains("idx:IMAGES,LABELS"));
         assert!(error("glyphs:few").contains("glyphs:N"));
-        assert!(error("cifar10:dir").contains("not supported yet"));
+        assert!(error("wav:dir").contains("not supported yet"));
+        assert!(error("cifar10").contains("cifar10:DIR"));
         assert!(error("mnist:").contains("expected mnist:DIR"));
         assert!(error("csv:t.csv,scale=255").contains("leave the scale out"));
         assert!(error("csv:t.csv,label=a,scale=1").contains("leave the scale out"));
