@@ -5,8 +5,10 @@ mod common;
 
 use common::{assert_close, assert_onnx_runtime, models, npy, tract};
 use std::path::Path;
+use trainer::data::{DataSpec, Dataset};
 use trainer::graph::reference;
 use trainer::onnx::{WriteOptions, read, read_bytes, write_bytes};
+use trainer::train::{DeviceChoice, error_percent};
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -84,6 +86,27 @@ fn models_of_mlperf_tiny() {
     for model in ["ad01", "resnet8", "kws_dscnn_tfl", "vww_mbv1"] {
         check(&folder, model, model);
     }
+}
+
+/// Accuracies stated beside the models, each measured by the framework it came from.
+#[test]
+fn accuracies_are_those_of_the_models_own_framework() {
+    let Some(models) = models("accuracy on MNIST and CIFAR-10") else {
+        return;
+    };
+    let data = models.join("../data");
+    let test = |spec: String| spec.parse::<DataSpec>().unwrap().load().unwrap().test;
+    let check = |model: &str, test: &Dataset, accuracy: f64| {
+        let graph = read(&models.join(model)).unwrap();
+        let error = error_percent(&graph, test, DeviceChoice::Cpu).unwrap();
+        assert!((100.0 - error - accuracy).abs() < 0.06, "{model}: {error}");
+    };
+    let mnist = test(format!("mnist:{}", data.join("mnist").display()));
+    check("mnist/lenet300_mnist.onnx", &mnist, 98.41);
+    check("mnist/lenet5_mnist.onnx", &mnist, 99.29);
+    let cifar10 = data.join("cifar10");
+    let cifar10 = test(format!("cifar10:{},scale=255", cifar10.display()));
+    check("mlperf-tiny/resnet8.onnx", &cifar10, 75.5);
 }
 
 #[test]
