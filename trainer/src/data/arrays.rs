@@ -1,6 +1,6 @@
 //! NumPy arrays.
 
-use super::spec::labelled;
+use super::dataset::labelled;
 use super::{DataError, Dataset, Splits};
 use npyz::{DType, NpyFile, TypeChar};
 use std::io::Read;

@@ -1,3 +1,6 @@
+use super::DataError;
+use std::path::Path;
+
 /// Labelled examples of one split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
@@ -71,4 +74,62 @@ impl Dataset {
         let (rest, held) = places.split_at(self.len() - count.min(self.len()));
         (self.subset(rest), self.subset(held))
     }
+}
+
+/// Of the shuffle that takes a test split from data without one.
+const SPLIT_SEED: u64 = 0x7e57;
+
+/// Takes the last sixth of a seeded shuffle as the test split.
+pub(super) fn split_off_test(path: &Path, all: Dataset) -> Result<Splits, DataError> {
+    if all.len() < 2 {
+        let reason = "there is one example; expected two at least, one to train on and one to test";
+        return Err(DataError::file(path, reason));
+    }
+    let (train, test) = all.hold_out(all.len().div_ceil(6), SPLIT_SEED);
+    Ok(Splits { train, test })
+}
+
+/// Builds a data set whose labels were read as numbers, checking each.
+pub(super) fn labelled(
+    path: &Path,
+    input_shape: Vec<usize>,
+    inputs: Vec<f32>,
+    labels: Vec<i64>,
+    most: u32,
+) -> Result<Dataset, DataError> {
+    let elements: usize = input_shape.iter().product();
+    if labels.is_empty() {
+        return Err(DataError::file(path, "there are no examples"));
+    }
+    if elements == 0 || inputs.len() != labels.len() * elements {
+        let examples = inputs.len().checked_div(elements).unwrap_or(0);
+        return Err(DataError::file(
+            path,
+            format!("there are {} labels for {examples} inputs", labels.len()),
+        ));
+    }
+    if let Some(bad) = inputs.iter().position(|x| !x.is_finite()) {
+        return Err(DataError::file(
+            path,
+            format!(
+                "example {} holds a value that is not finite",
+                bad / elements
+            ),
+        ));
+    }
+    let wrong = labels.iter().position(|&l| l < 0 || l > most as i64);
+    if let Some(i) = wrong {
+        return Err(DataError::file(
+            path,
+            format!("label {} of example {i} is not in 0…{most}", labels[i]),
+        ));
+    }
+    let labels: Vec<u32> = labels.into_iter().map(|l| l as u32).collect();
+    let classes = labels.iter().max().map_or(0, |&m| m as usize + 1);
+    Ok(Dataset {
+        input_shape,
+        inputs,
+        labels,
+        classes,
+    })
 }

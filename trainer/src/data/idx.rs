@@ -1,6 +1,6 @@
 //! The IDX format of MNIST: a magic number, big-endian sizes, bytes.
 
-use super::spec::labelled;
+use super::dataset::labelled;
 use super::{DataError, Dataset, Splits};
 use std::fs::File;
 use std::io::{BufReader, Read};

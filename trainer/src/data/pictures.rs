@@ -1,6 +1,6 @@
 //! Pictures in folders named after their classes, on disk or in zip archives, and CIFAR-10's records.
 
-use super::spec::labelled;
+use super::dataset::labelled;
 use super::{DataError, Dataset, Splits};
 use image::{DynamicImage, ImageReader, Limits};
 use rayon::prelude::*;

@@ -1,4 +1,5 @@
-use super::{DataError, Dataset, Splits, arrays, glyphs, idx, pictures, table};
+use super::dataset::split_off_test;
+use super::{DataError, Splits, arrays, glyphs, idx, pictures, table};
 use crate::names::meant;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -33,9 +34,6 @@ const DEFAULT_GLYPHS: usize = 10_000;
 
 /// Most glyphs: a third of a gigabyte a hundred thousand.
 const MAX_GLYPHS: usize = 1_000_000;
-
-/// Of the shuffle that takes a test split from data without one.
-const SPLIT_SEED: u64 = 0x7e57;
 
 impl FromStr for DataSpec {
     type Err = DataError;
@@ -155,60 +153,6 @@ impl DataSpec {
             Kind::Images(dir) => pictures::images(dir, unit, |all| split_off_test(dir, all)),
         }
     }
-}
-
-fn split_off_test(path: &Path, all: Dataset) -> Result<Splits, DataError> {
-    if all.len() < 2 {
-        let reason = "there is one example; expected two at least, one to train on and one to test";
-        return Err(DataError::file(path, reason));
-    }
-    let (train, test) = all.hold_out(all.len().div_ceil(6), SPLIT_SEED);
-    Ok(Splits { train, test })
-}
-
-/// Builds a data set whose labels were read as numbers, checking each.
-pub(super) fn labelled(
-    path: &Path,
-    input_shape: Vec<usize>,
-    inputs: Vec<f32>,
-    labels: Vec<i64>,
-    most: u32,
-) -> Result<Dataset, DataError> {
-    let elements: usize = input_shape.iter().product();
-    if labels.is_empty() {
-        return Err(DataError::file(path, "there are no examples"));
-    }
-    if elements == 0 || inputs.len() != labels.len() * elements {
-        let examples = inputs.len().checked_div(elements).unwrap_or(0);
-        return Err(DataError::file(
-            path,
-            format!("there are {} labels for {examples} inputs", labels.len()),
-        ));
-    }
-    if let Some(bad) = inputs.iter().position(|x| !x.is_finite()) {
-        return Err(DataError::file(
-            path,
-            format!(
-                "example {} holds a value that is not finite",
-                bad / elements
-            ),
-        ));
-    }
-    let wrong = labels.iter().position(|&l| l < 0 || l > most as i64);
-    if let Some(i) = wrong {
-        return Err(DataError::file(
-            path,
-            format!("label {} of example {i} is not in 0…{most}", labels[i]),
-        ));
-    }
-    let labels: Vec<u32> = labels.into_iter().map(|l| l as u32).collect();
-    let classes = labels.iter().max().map_or(0, |&m| m as usize + 1);
-    Ok(Dataset {
-        input_shape,
-        inputs,
-        labels,
-        classes,
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Tables of numbers with a label column.
 
-use super::spec::labelled;
+use super::dataset::labelled;
 use super::{DataError, Dataset};
 use std::path::Path;
 
