@@ -88,9 +88,10 @@ pub enum Kind {
     Clamp(Output),
     /// Any function of one element: the results for −128, −127, … 127.
     Table(Vec<i8>),
-    /// Softmax, by a table of exponentials.
+    /// Softmax over the channels of each place, by a table of exponentials.
     Softmax(Vec<u16>),
-    /// Sum of two tensors.
+    /// Sum of two tensors; the second may have one row, column or channel where the first has many.
+    /// Mantissas may be negative, which subtracts.
     Add {
         /// Place of the second summand.
         other: usize,
@@ -101,6 +102,166 @@ pub enum Kind {
         /// Output range.
         range: Output,
     },
+    /// Product of two tensors, the second broadcast as in [`Kind::Add`]:
+    /// `requantize((a − z_a)·(b − z_b))`.
+    Mul {
+        /// Place of the second factor.
+        other: usize,
+        /// `s_a·s_b / s_y`
+        multiplier: Multiplier,
+        /// Output range.
+        range: Output,
+    },
+    /// Matrix product of two tensors at each row: `[rows, m, k]·[rows, k, n]`, where `[rows, m, k]` is
+    /// `[height, width, channels]`; the second may have one row for all of the first's.
+    MatMul {
+        /// Place of the second factor.
+        other: usize,
+        /// Whether the second stands as `[rows, n, k]`.
+        transposed: bool,
+        /// `s_a·s_b / s_y`
+        multiplier: Multiplier,
+        /// Output range.
+        range: Output,
+    },
+    /// A block of elements moved: slices, concatenation, padding, transposition, repetition, reversal.
+    /// Only what it names of the output is written; scale and zero point stay.
+    Copy(Block),
+    /// Constant elements: one value for all, or one for each, row-major and channels last. No input
+    /// (`Operator::input` is the output).
+    Constant(Vec<i8>),
+    /// Rows of a table: input element q names row q + 128; `[h, w, 1]` becomes `[h, w, columns]`.
+    Embedding {
+        /// Elements of a row: the output's channels.
+        columns: usize,
+        /// Row-major, at most 256 rows.
+        table: Vec<i8>,
+    },
+    /// `x`, or `slope·x` below 0, per channel.
+    PRelu {
+        /// Factor at and above the zero point.
+        positive: i32,
+        /// Factors below it: one for all channels or one for each.
+        negative: Vec<i32>,
+        /// Of all factors, 1 … 62.
+        shift: u8,
+        /// Output range.
+        range: Output,
+    },
+    /// `x − ln Σe^x` over the channels of each place.
+    LogSoftmax {
+        /// As of a softmax.
+        exponentials: Vec<u16>,
+        /// `s_x / s_y`
+        multiplier: Multiplier,
+        /// `1 / s_y`: nats to output steps.
+        nats: Multiplier,
+        /// Output range.
+        range: Output,
+    },
+    /// Place of the largest channel at each place, the first of equals unless `last`: `[h, w, 1]`, the
+    /// integer being the place − 128, at most 127.
+    ArgMax {
+        /// Whether the last of equals counts.
+        last: bool,
+    },
+    /// Layer normalization over the channels of each place.
+    LayerNorm {
+        /// `epsilon / s_x²` in 1/65,536ths.
+        epsilon: u32,
+        /// Per channel `scale / s_y` over `shift`.
+        scales: Vec<i32>,
+        /// 1 … 62.
+        shift: u8,
+        /// Per channel `bias / s_y` in 1/256ths.
+        biases: Vec<i32>,
+        /// Output range.
+        range: Output,
+    },
+    /// Local response normalization over `size` neighbouring channels: `x · f(Σ(x − z)²)`.
+    Lrn {
+        /// Channels in the sum.
+        size: usize,
+        /// f at 0, 1, … steps of `2^step`, in between interpolated; `s_x/s_y` included, in 1/65,536ths.
+        table: Vec<u32>,
+        /// log₂ of the distance between the table's entries.
+        step: u8,
+        /// Output range.
+        range: Output,
+    },
+    /// A recurrent layer over time, which is the width: `[1, time, features]` to `[1, time, hidden]`,
+    /// or to the last cell state.
+    Recurrent(Recurrent),
+}
+
+/// A block of elements moved from one tensor to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// First element read.
+    pub from: usize,
+    /// First element written.
+    pub to: usize,
+    /// Outermost first, at most [`MAX_AXES`](no_std_core::operator::MAX_AXES).
+    pub axes: Vec<BlockAxis>,
+}
+
+/// One loop of a [`Block`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockAxis {
+    /// Steps, at least 1.
+    pub count: usize,
+    /// Elements between two reads; 0 repeats, negative goes backwards.
+    pub from_step: isize,
+    /// Elements between two writes.
+    pub to_step: usize,
+}
+
+/// A recurrent layer. Gates in ONNX's order.
+#[derive(Clone, Debug)]
+pub struct Recurrent {
+    /// What is computed at each step.
+    pub cell: Cell,
+    /// `[gates · hidden, features]`: multipliers and biases lead to gates in 1/4,096ths (Q3.12).
+    pub input: Linear,
+    /// `[gates · hidden, hidden]`, likewise. The hidden state has the output's scale and zero point.
+    pub hidden: Linear,
+    /// Fractional bits of the int16 cell state of an LSTM.
+    pub cell_bits: u8,
+    /// Hidden state at the start, as the output's integers; the zero point without.
+    pub initial_hidden: Option<Vec<i8>>,
+    /// Cell state at the start, in `cell_bits`; 0 without.
+    pub initial_cell: Option<Vec<i16>>,
+    /// Whether the output is the last cell state, not the hidden states.
+    pub cell_output: bool,
+    /// Whether the state is kept from one inference to the next (streaming).
+    pub carried: bool,
+    /// Output range.
+    pub range: Output,
+}
+
+/// The kind of a recurrent layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// `h = f(W·x + R·h + b)`
+    Rnn(Activation),
+    /// Long short-term memory.
+    Lstm,
+    /// Gated recurrent unit.
+    Gru {
+        /// Whether the reset gate multiplies the product `R·h + b`.
+        linear_before_reset: bool,
+    },
+}
+
+/// f of an Elman layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `tanh x`
+    Tanh,
+    /// `1 / (1 + e^−x)`
+    Sigmoid,
+    /// `max(x, 0)`
+    Relu,
 }
 
 impl Kind {

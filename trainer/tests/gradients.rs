@@ -242,9 +242,16 @@ fn pools_of_every_geometry() {
     ];
     for geometry in geometries {
         let ops = [
-            (Op::MaxPool { window: geometry }, KINKED),
+            (
+                Op::MaxPool {
+                    window: geometry,
+                    dilation: [1, 1],
+                },
+                KINKED,
+            ),
             (
                 Op::AveragePool {
+                    dilation: [1, 1],
                     window: geometry,
                     count_include_pad: false,
                 },
@@ -252,6 +259,7 @@ fn pools_of_every_geometry() {
             ),
             (
                 Op::AveragePool {
+                    dilation: [1, 1],
                     window: geometry,
                     count_include_pad: true,
                 },
@@ -301,7 +309,7 @@ fn elementwise_operators() {
 fn a_last_softmax_is_part_of_the_loss() {
     let mut graph = Graph::new("softmax", "x", &[4]);
     gemm(&mut graph, 3);
-    add(&mut graph, "softmax", Op::Softmax);
+    add(&mut graph, "softmax", Op::Softmax { axis: 0 });
     check(&graph, SMOOTH, |graph, data| {
         let loss = |i: usize| -f64::from(reference::run(graph, data.input(i))[i % 3]).ln();
         (0..data.len()).map(loss).sum::<f64>() / data.len() as f64

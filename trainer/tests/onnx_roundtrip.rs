@@ -47,7 +47,16 @@ fn graph() -> Graph {
         .push("clip", Op::Clip { min: 0.0, max: 6.0 }, &[x])
         .unwrap();
     let window = Window::square(2, 2);
-    let x = graph.push("pool", Op::MaxPool { window }, &[x]).unwrap();
+    let x = graph
+        .push(
+            "pool",
+            Op::MaxPool {
+                window,
+                dilation: [1, 1],
+            },
+            &[x],
+        )
+        .unwrap();
     let x = graph.push("flatten", Op::Flatten, &[x]).unwrap();
     let weight = graph.add_parameter(Parameter {
         name: "hidden.weight".into(),

@@ -88,8 +88,16 @@ fn of_every_operator() -> Graph {
     let long = graph.output;
     graph.push("add", Op::Add, &[short, long]).unwrap();
     let pool = window([3, 3], [2, 2], [1, 0, 0, 1], true);
-    add(&mut graph, "max", Op::MaxPool { window: pool });
+    add(
+        &mut graph,
+        "max",
+        Op::MaxPool {
+            window: pool,
+            dilation: [1, 1],
+        },
+    );
     let average = Op::AveragePool {
+        dilation: [1, 1],
         window: window([2, 3], [1, 2], [1, 1, 0, 1], true),
         count_include_pad: false,
     };
@@ -99,7 +107,7 @@ fn of_every_operator() -> Graph {
     add(&mut graph, "flatten", Op::Flatten);
     let weight = dense(&mut graph, "gemm.w", &[3, 4], 1.0);
     add(&mut graph, "gemm", Op::Gemm { weight, bias: None });
-    add(&mut graph, "softmax", Op::Softmax);
+    add(&mut graph, "softmax", Op::Softmax { axis: 0 });
     graph
 }
 

@@ -137,7 +137,7 @@ impl Lowering<'_> {
         input: usize,
     ) -> Result<Shape, LowerError> {
         match node.op {
-            Op::Relu | Op::Clip { .. } | Op::Unary(_) | Op::Softmax => {
+            Op::Relu | Op::Clip { .. } | Op::Unary(_) | Op::Softmax { .. } => {
                 Ok(self.tensors[input].shape)
             }
             Op::Add => {
@@ -175,7 +175,7 @@ impl Lowering<'_> {
                     zero_point: zero_point as i32,
                 })
             }
-            Op::Softmax => Ok(SOFTMAX_OUTPUT),
+            Op::Softmax { .. } => Ok(SOFTMAX_OUTPUT),
             _ => quantization(self.graph, step.output),
         }
     }
@@ -206,13 +206,14 @@ impl Lowering<'_> {
                     linear,
                 })
             }
-            Op::MaxPool { window } => {
+            Op::MaxPool { window, .. } => {
                 check_window(node, window, [1, 1])?;
                 Ok(Kind::MaxPool(leading(window)))
             }
             Op::AveragePool {
                 window,
                 count_include_pad,
+                ..
             } => {
                 check_window(node, window, [1, 1])?;
                 if *count_include_pad && overhangs(window, x, y) {
@@ -240,7 +241,7 @@ impl Lowering<'_> {
             }
             Op::Relu | Op::Clip { .. } => Ok(Kind::Clamp(range)),
             Op::Unary(function) => Ok(Kind::Table(table(*function, x, y, range))),
-            Op::Softmax => Ok(Kind::Softmax(exponentials(x.scale))),
+            Op::Softmax { .. } => Ok(Kind::Softmax(exponentials(x.scale))),
             Op::Add => Ok(self.add_kind(step, x, y, range)),
             _ => Err(unsupported(node, "has no fixed-point form in an image")),
         }

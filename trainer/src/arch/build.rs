@@ -127,7 +127,13 @@ impl Builder {
                 padding,
             } => {
                 let window = self.window(*kernel, stride.unwrap_or(*kernel), 1, padding);
-                self.simple("pool", Op::MaxPool { window })
+                self.simple(
+                    "pool",
+                    Op::MaxPool {
+                        window,
+                        dilation: [1, 1],
+                    },
+                )
             }
             Layer::AveragePool {
                 kernel,
@@ -138,6 +144,7 @@ impl Builder {
                 self.simple(
                     "pool",
                     Op::AveragePool {
+                        dilation: [1, 1],
                         window,
                         count_include_pad: false,
                     },
@@ -153,7 +160,7 @@ impl Builder {
             ),
             Layer::Dropout { probability } => Err(wrong(format!("a probability of {probability}"))),
             Layer::Flatten => self.simple("flatten", Op::Flatten),
-            Layer::Softmax => self.simple("softmax", Op::Softmax),
+            Layer::Softmax => self.simple("softmax", Op::Softmax { axis: 0 }),
             Layer::Add { with } => {
                 let other = *self
                     .named

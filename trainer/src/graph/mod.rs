@@ -5,12 +5,14 @@
 
 mod op;
 mod parameter;
+mod recurrent;
 pub mod reference;
 mod shape;
 mod unary;
 
-pub use op::{Op, Window};
+pub use op::{Affine, DynamicOutput, Op, Window};
 pub use parameter::{Grid, ParamId, Parameter, Parametrization};
+pub use recurrent::{Cell, Recurrent};
 pub use shape::ShapeError;
 pub use unary::Unary;
 

@@ -41,17 +41,19 @@ pub fn run_all(graph: &Graph, input: &[f32]) -> Vec<Vec<f32>> {
 }
 
 fn compute(graph: &Graph, node: &Node, values: &[Vec<f32>]) -> Vec<f32> {
-    let x = &values[node.inputs[0].0];
+    let nothing = Vec::new();
+    let x = node.inputs.first().map_or(&nothing, |v| &values[v.0]);
     match &node.op {
         Op::Gemm { weight, bias } => gemm(graph, x, *weight, *bias),
         Op::Conv { .. } => conv(graph, node, x),
-        Op::MaxPool { window } => pool(graph, node, window, |taps, _| {
+        Op::MaxPool { window, dilation } => pool(graph, node, window, *dilation, |taps, _| {
             taps.map(|i| x[i]).fold(f32::NEG_INFINITY, f32::max)
         }),
         Op::AveragePool {
             window,
+            dilation,
             count_include_pad,
-        } => pool(graph, node, window, |taps, padded| {
+        } => pool(graph, node, window, *dilation, |taps, padded| {
             let taps: Vec<usize> = taps.collect();
             let sum: f64 = taps.iter().map(|&i| f64::from(x[i])).sum();
             let count = if *count_include_pad {
@@ -70,12 +72,13 @@ fn compute(graph: &Graph, node: &Node, values: &[Vec<f32>]) -> Vec<f32> {
         Op::Unary(function) => x.iter().map(|&v| function.apply(v.into()) as f32).collect(),
         Op::Clip { min, max } => x.iter().map(|v| v.max(*min).min(*max)).collect(),
         Op::Flatten | Op::Reshape { .. } | Op::Dropout { .. } => x.clone(),
-        Op::Softmax => softmax(x),
+        Op::Softmax { .. } => softmax(x),
         Op::BatchNormalization { .. } => batch_normalization(graph, &node.op, x),
         Op::Add => {
             let pairs = x.iter().zip(&values[node.inputs[1].0]);
             pairs.map(|(a, b)| a + b).collect()
         }
+        op => unimplemented!("{}", op.name()),
     }
 }
 
@@ -160,6 +163,7 @@ fn pool(
     graph: &Graph,
     node: &Node,
     window: &Window,
+    dilation: [usize; 2],
     reduce: impl Fn(&mut dyn Iterator<Item = usize>, usize) -> f32,
 ) -> Vec<f32> {
     let [_, h, w] = image(graph, node.inputs[0]);
@@ -172,15 +176,18 @@ fn pool(
             let mut taps = (0..kh)
                 .flat_map(|ky| (0..kw).map(move |kx| (ky, kx)))
                 .filter_map(|(ky, kx)| {
-                    let iy = tap(oy, ky, window.stride[0], 1, top, h)?;
-                    let ix = tap(ox, kx, window.stride[1], 1, left, w)?;
+                    let iy = tap(oy, ky, window.stride[0], dilation[0], top, h)?;
+                    let ix = tap(ox, kx, window.stride[1], dilation[1], left, w)?;
                     Some((c * h + iy) * w + ix)
                 });
             let covered = |start: usize, kernel: usize, padded: usize| {
                 (start + kernel).min(padded).saturating_sub(start)
             };
-            let padded = covered(oy * window.stride[0], kh, h + top + bottom)
-                * covered(ox * window.stride[1], kw, w + left + right);
+            let padded = covered(
+                oy * window.stride[0],
+                (kh - 1) * dilation[0] + 1,
+                h + top + bottom,
+            ) * covered(ox * window.stride[1], kw, w + left + right);
             y.push(reduce(&mut taps, padded));
         }
     }
@@ -277,6 +284,7 @@ mod tests {
             };
             let op = Op::AveragePool {
                 window,
+                dilation: [1, 1],
                 count_include_pad,
             };
             graph.push("pool", op, &[ValueId(0)]).expect("fits");
@@ -294,7 +302,14 @@ mod tests {
             ceil_mode: false,
         };
         graph
-            .push("pool", Op::MaxPool { window }, &[ValueId(0)])
+            .push(
+                "pool",
+                Op::MaxPool {
+                    window,
+                    dilation: [1, 1],
+                },
+                &[ValueId(0)],
+            )
             .expect("fits");
         assert_eq!(run(&graph, &[-3., -1.]), [-3., -1., -1.]);
     }
@@ -322,7 +337,9 @@ mod tests {
         let clipped = graph.push("clip", op, &[normalized]).expect("fits");
         let relu = graph.push("relu", Op::Relu, &[normalized]).expect("fits");
         let sum = graph.push("add", Op::Add, &[clipped, relu]).expect("fits");
-        let soft = graph.push("softmax", Op::Softmax, &[sum]).expect("fits");
+        let soft = graph
+            .push("softmax", Op::Softmax { axis: 0 }, &[sum])
+            .expect("fits");
         let values = run_all(&graph, &[3.0, -2.0]);
         assert_eq!(values[normalized.0], [3.0, -2.0]);
         assert_eq!(values[clipped.0], [2.5, -1.0]);

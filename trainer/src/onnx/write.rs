@@ -242,9 +242,10 @@ impl<'a> Writer<'a> {
                 attributes.push(int("group", *groups as i64));
                 attributes
             }
-            Op::MaxPool { window } => pool_attributes(window),
+            Op::MaxPool { window, .. } => pool_attributes(window),
             Op::AveragePool {
                 window,
+                dilation: _,
                 count_include_pad,
             } => {
                 let mut attributes = pool_attributes(window);
@@ -252,7 +253,7 @@ impl<'a> Writer<'a> {
                 attributes
             }
             Op::Flatten => vec![int("axis", 1)],
-            Op::Softmax => vec![int("axis", -1)],
+            Op::Softmax { .. } => vec![int("axis", -1)],
             Op::BatchNormalization { epsilon, .. } => vec![float("epsilon", *epsilon)],
             Op::Unary(function) => unary_attributes(*function),
             Op::Reshape { shape } => {
@@ -273,6 +274,7 @@ impl<'a> Writer<'a> {
                 Vec::new()
             }
             Op::GlobalAveragePool | Op::Relu | Op::Add | Op::Dropout { .. } => Vec::new(),
+            op => unimplemented!("{}", op.name()),
         };
         let output = &self.graph.value(node.output).name;
         self.emit(&node.name, node.op.name(), inputs, output, attributes);

@@ -146,7 +146,8 @@ impl<'g> Network<'g> {
                 })
                 .collect::<Option<Vec<_>>>();
             let Some(inputs) = inputs else { continue };
-            let skip = logits && node.output == graph.output && matches!(node.op, Op::Softmax);
+            let skip =
+                logits && node.output == graph.output && matches!(node.op, Op::Softmax { .. });
             let output = if skip {
                 inputs[0].clone()
             } else {
@@ -199,7 +200,7 @@ impl<'g> Network<'g> {
                 let bias = bias.map(|b| self.parameters[b.0].clone());
                 flat(conv2d(self.image(node.inputs[0], x), w, bias, options))
             }
-            Op::MaxPool { window } => {
+            Op::MaxPool { window, .. } => {
                 let mut options = MaxPoolOptions::new(window.kernel);
                 (options.stride, options.padding, options.ceil_mode) =
                     (window.stride, padding(window), window.ceil_mode);
@@ -207,6 +208,7 @@ impl<'g> Network<'g> {
             }
             Op::AveragePool {
                 window,
+                dilation: _,
                 count_include_pad,
             } => {
                 let mut options = AvgPoolOptions::new(window.kernel);
@@ -220,10 +222,11 @@ impl<'g> Network<'g> {
             Op::Clip { min, max } => x.clamp(*min, *max),
             Op::Unary(function) => unary(*function, x),
             Op::Flatten | Op::Reshape { .. } => x,
-            Op::Softmax => activation::softmax(x, 1),
+            Op::Softmax { .. } => activation::softmax(x, 1),
             Op::BatchNormalization { .. } => self.normalize(place, node, x),
             Op::Add => x + inputs.remove(0),
             Op::Dropout { probability } => self.drop_out(x, *probability),
+            op => unimplemented!("{}", op.name()),
         }
     }
 

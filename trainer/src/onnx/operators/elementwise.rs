@@ -54,5 +54,5 @@ pub(super) fn softmax(importer: &mut Importer, node: &NodeView) -> Result<Tensor
             "use axis 1",
         ));
     }
-    importer.push(node, Op::Softmax, &[x])
+    importer.push(node, Op::Softmax { axis: 0 }, &[x])
 }

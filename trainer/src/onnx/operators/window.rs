@@ -53,12 +53,20 @@ pub(super) fn conv(importer: &mut Importer, node: &NodeView) -> Result<Tensor, F
 pub(super) fn max_pool(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
     let x = node.value(0)?;
     let window = pool_window(importer, node)?;
-    importer.push(node, Op::MaxPool { window }, &[x])
+    importer.push(
+        node,
+        Op::MaxPool {
+            window,
+            dilation: [1, 1],
+        },
+        &[x],
+    )
 }
 
 pub(super) fn average_pool(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
     let x = node.value(0)?;
     let op = Op::AveragePool {
+        dilation: [1, 1],
         window: pool_window(importer, node)?,
         count_include_pad: node.attributes.int("count_include_pad", 0)? != 0,
     };
@@ -84,7 +92,7 @@ fn pool_window(importer: &Importer, node: &NodeView) -> Result<Window, Fault> {
         .ok_or_else(|| Fault::new("has no kernel_shape", "export the model again"))?;
     let mut window = window(importer, node, kernel, [1, 1])?;
     window.ceil_mode = node.attributes.int("ceil_mode", 0)? != 0;
-    let padding = window.check_pool_padding();
+    let padding = window.check_pool_padding([1, 1]);
     padding.map_err(|why| Fault::new(why, "padding must be smaller than the kernel"))?;
     Ok(window)
 }
