@@ -1,5 +1,6 @@
 //! A network over whole sequences as one that takes a step at a time and carries its state.
 
+use crate::program::{Kind, Program};
 use trainer::graph::{Graph, Node, Op, ShapeError, ValueId};
 
 /// Why a network cannot run step by step.
@@ -61,6 +62,15 @@ pub fn to_steps(graph: &Graph) -> Result<Graph, StreamError> {
     steps.values[graph.input.0].shape[0] = 1;
     steps.infer_shapes()?;
     Ok(steps)
+}
+
+/// Marks the state of every recurrent layer as kept from one inference to the next.
+pub fn carry(program: &mut Program) {
+    for operator in &mut program.operators {
+        if let Kind::Recurrent(layer) = &mut operator.kind {
+            layer.carried = true;
+        }
+    }
 }
 
 /// Which axis of a node's output is time, if it still has one.
