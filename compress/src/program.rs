@@ -2,6 +2,7 @@
 
 use no_std_core::numerics::{Multiplier, Output};
 use no_std_core::operator::Window;
+pub use no_std_core::operator::{Activation, Axis, Cell};
 use no_std_core::tensor::Shape;
 
 /// A network of integers.
@@ -224,19 +225,8 @@ pub struct Block {
     pub from: usize,
     /// First element written.
     pub to: usize,
-    /// Outermost first, at most [`MAX_AXES`](no_std_core::operator::MAX_AXES).
-    pub axes: Vec<BlockAxis>,
-}
-
-/// One loop of a [`Block`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockAxis {
-    /// Steps, at least 1.
-    pub count: usize,
-    /// Elements between two reads; 0 repeats, negative goes backwards.
-    pub from_step: isize,
-    /// Elements between two writes.
-    pub to_step: usize,
+    /// Loops, outermost first, at most [`MAX_AXES`](no_std_core::operator::MAX_AXES).
+    pub axes: Vec<Axis>,
 }
 
 /// A recurrent layer. Gates in ONNX's order.
@@ -276,31 +266,6 @@ pub struct Recurrent {
     pub carried: bool,
 }
 
-/// The kind of a recurrent layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cell {
-    /// `h = f(W·x + R·h + b)`
-    Rnn(Activation),
-    /// Long short-term memory.
-    Lstm,
-    /// Gated recurrent unit.
-    Gru {
-        /// Whether the reset gate multiplies the product `R·h + b`.
-        linear_before_reset: bool,
-    },
-}
-
-/// f of an Elman layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `tanh x`
-    Tanh,
-    /// `1 / (1 + e^−x)`
-    Sigmoid,
-    /// `max(x, 0)`
-    Relu,
-}
-
 impl Kind {
     /// Matrices of weights with their biases, in the order written.
     pub fn linears(&self) -> Vec<&Linear> {
@@ -321,9 +286,24 @@ impl Kind {
         }
     }
 
-    /// Whether output and input may share memory.
+    /// Whether the output and an input of its shape may share memory.
     pub fn in_place(&self) -> bool {
-        matches!(self, Kind::Clamp(_) | Kind::Table(_))
+        matches!(
+            self,
+            Kind::Clamp(_)
+                | Kind::Table(_)
+                | Kind::Softmax(_)
+                | Kind::PRelu { .. }
+                | Kind::LogSoftmax { .. }
+                | Kind::LayerNorm { .. }
+                | Kind::Add { .. }
+                | Kind::Mul { .. }
+        )
+    }
+
+    /// Whether its scratch memory must stay as it is from one inference to the next.
+    pub fn carries(&self) -> bool {
+        matches!(self, Kind::Recurrent(layer) if layer.carried)
     }
 }
 

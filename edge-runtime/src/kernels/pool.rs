@@ -1,49 +1,56 @@
 use no_std_core::operator::{Operator, Window};
 use no_std_core::tensor::Shape;
 
-/// The part of a window that lies on the input along one axis: first place and one past the last.
-fn clip(
-    position: usize,
-    stride: usize,
-    padding: usize,
-    kernel: usize,
-    size: usize,
-) -> (usize, usize) {
-    let start = position * stride;
-    (
-        start.saturating_sub(padding),
-        (start + kernel).saturating_sub(padding).min(size),
-    )
+/// The taps of a window that lie on the input along one axis.
+#[derive(Clone, Copy)]
+struct Span {
+    first: usize,
+    taps: usize,
+    step: usize,
 }
 
-/// Calls `visit` with each output position's channels and the input places under its window, as
-/// rows and columns `[top, bottom, left, right]`, ends exclusive.
+impl Span {
+    fn of(window: &Window, axis: usize, position: usize, size: usize) -> Self {
+        let of = |sides: &[usize; 2]| sides.get(axis).copied().unwrap_or(1);
+        let (padding, step) = (of(&window.padding), of(&window.dilation));
+        let mut taps = of(&window.kernel);
+        let mut first = position * of(&window.stride);
+        let mut last = first + taps.saturating_sub(1) * step;
+        while taps > 0 && first < padding {
+            (first, taps) = (first + step, taps - 1);
+        }
+        while taps > 0 && last >= size + padding {
+            (last, taps) = (last.saturating_sub(step), taps - 1);
+        }
+        Self {
+            first: first.saturating_sub(padding),
+            taps,
+            step,
+        }
+    }
+
+    fn places(self) -> impl Iterator<Item = usize> {
+        (0..self.taps).map(move |tap| self.first + tap * self.step)
+    }
+}
+
+/// Calls `visit` with each output position's channels and the taps of its window along height and
+/// width.
+#[inline(always)]
 fn windows(
     y: &mut [i8],
     input: &Shape,
     output: &Shape,
     window: &Window,
-    mut visit: impl FnMut(&mut [i8], [usize; 4]),
+    mut visit: impl FnMut(&mut [i8], Span, Span),
 ) {
     let mut cells = y.chunks_exact_mut(output.channels.max(1));
     for row in 0..output.height {
-        let (top, bottom) = clip(
-            row,
-            window.stride[0],
-            window.padding[0],
-            window.kernel[0],
-            input.height,
-        );
+        let rows = Span::of(window, 0, row, input.height);
         for column in 0..output.width {
-            let (left, right) = clip(
-                column,
-                window.stride[1],
-                window.padding[1],
-                window.kernel[1],
-                input.width,
-            );
+            let columns = Span::of(window, 1, column, input.width);
             if let Some(cell) = cells.next() {
-                visit(cell, [top, bottom, left, right]);
+                visit(cell, rows, columns);
             }
         }
     }
@@ -56,10 +63,10 @@ pub(crate) fn max_pool(x: &[i8], y: &mut [i8], input: &Shape, output: &Shape, wi
         input,
         output,
         window,
-        |cell, [top, bottom, left, right]| {
+        |cell, rows, columns| {
             cell.fill(i8::MIN);
-            for row in top..bottom {
-                for column in left..right {
+            for row in rows.places() {
+                for column in columns.places() {
                     let start = (row * input.width + column) * input.channels;
                     for (y, &x) in cell.iter_mut().zip(x.get(start..).unwrap_or(&[])) {
                         *y = if x > *y { x } else { *y };
@@ -88,14 +95,14 @@ pub(crate) fn average_pool(
         input,
         output,
         window,
-        |cell, [top, bottom, left, right]| {
-            let covered = (bottom.saturating_sub(top) * right.saturating_sub(left)) as i32;
+        |cell, rows, columns| {
+            let covered = (rows.taps * columns.taps) as i32;
             let count = if count_include_pad { whole } else { covered };
             let padding = (count - covered) * zero_point;
             for (channel, y) in cell.iter_mut().enumerate() {
                 let mut sum = padding;
-                for row in top..bottom {
-                    for column in left..right {
+                for row in rows.places() {
+                    for column in columns.places() {
                         let place = (row * input.width + column) * input.channels + channel;
                         sum += x.get(place).copied().unwrap_or(0) as i32;
                     }
