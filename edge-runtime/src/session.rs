@@ -1,4 +1,5 @@
 use crate::kernels;
+use core::cell::Cell;
 use core::ops::Range;
 use no_std_core::Model;
 use no_std_core::operator::{Kind, Operator};
@@ -126,9 +127,36 @@ fn execute(op: &Operator, arena: &mut [i8]) {
         } if cfg!(feature = "products") => {
             kernels::mat_mul(arena, op, other, *transposed, *multiplier, range);
         }
+        Kind::Conv {
+            window,
+            groups,
+            linear,
+            ..
+        } if linear.weights.is_plain() => {
+            let (x, y) = cells(op, arena);
+            kernels::Conv::new(op, window, *groups, linear).plain(x, y);
+        }
+        Kind::MaxPool(window) => {
+            let (x, y) = cells(op, arena);
+            kernels::max_pool(x, y, op, window);
+        }
+        Kind::AveragePool {
+            window,
+            count_include_pad,
+        } => {
+            let (x, y) = cells(op, arena);
+            kernels::average_pool(x, y, op, window, *count_include_pad);
+        }
         kind if kind.in_place() => in_place(op, arena),
         _ => apart(op, arena),
     }
+}
+
+/// The input and the output of an operator that may write over what it has read: overlapping memory.
+fn cells<'s>(op: &Operator, arena: &'s mut [i8]) -> (&'s [Cell<i8>], &'s [Cell<i8>]) {
+    let arena = Cell::from_mut(arena).as_slice_of_cells();
+    let tensor = |t: &Tensor| arena.get(t.offset..t.end()).unwrap_or(&[]);
+    (tensor(&op.input), tensor(&op.output))
 }
 
 /// Operators of one input that change each place by itself: on the output, after the input was copied
@@ -211,14 +239,7 @@ fn apart(op: &Operator, arena: &mut [i8]) {
             groups,
             linear,
             ..
-        } => kernels::Conv::new(op, window, *groups, linear).run(x, y, scratch),
-        Kind::MaxPool(window) => kernels::max_pool(x, y, from, to, window),
-        Kind::AveragePool {
-            window,
-            count_include_pad,
-        } => {
-            kernels::average_pool(x, y, op, window, *count_include_pad);
-        }
+        } => kernels::Conv::new(op, window, *groups, linear).coded(x, y, scratch),
         Kind::Copy(block) if cfg!(feature = "movement") => kernels::copy(x, y, block),
         Kind::Constant(elements) if cfg!(feature = "movement") => kernels::constant(y, elements),
         Kind::Embedding(table) if cfg!(feature = "movement") => {

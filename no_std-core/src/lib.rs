@@ -37,6 +37,7 @@ pub mod huffman;
 mod model;
 pub mod numerics;
 pub mod operator;
+pub mod overlap;
 pub mod tensor;
 pub mod weights;
 

@@ -227,9 +227,13 @@ impl Memory {
         let shares = |t: &Tensor| {
             op.kind.in_place() && t.offset == op.output.offset && t.shape == op.output.shape
         };
-        let output_free = op
-            .reads()
-            .all(|t| shares(t) || !t.overlaps(op.output.offset, op.output.end()));
+        let follows = |t: &Tensor| {
+            let ahead = t.offset.checked_sub(op.output.offset);
+            matches!((ahead, op.clearance()), (Some(ahead), Some(least)) if ahead >= least)
+        };
+        let output_free = op.reads().all(|t| {
+            !t.overlaps(op.output.offset, op.output.end()) || shares(t) || follows(t)
+        });
         let scratch_free = op
             .reads()
             .chain([&op.output])

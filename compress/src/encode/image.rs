@@ -7,6 +7,7 @@ use super::writer::Writer;
 use crate::plan::{self, ArenaPlan};
 use crate::program::{Kind, Linear, Operator, Program, Tensor};
 use no_std_core::operator::{FILTER_ENTRY_BYTES, codable};
+use no_std_core::overlap;
 use no_std_core::{FormatError, MAGIC, Model, PREFIX_BYTES, VERSION, crc32};
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +69,13 @@ pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError>
         .zip(&forms)
         .map(|(op, forms)| scratch_bytes(op, forms))
         .collect();
-    let plan = plan::plan(program, &scratch);
+    let clearances: Vec<Option<usize>> = program
+        .operators
+        .iter()
+        .zip(&forms)
+        .map(|(op, forms)| clearance(program, op, forms))
+        .collect();
+    let plan = plan::plan(program, &scratch, &clearances);
     let image = assemble(program, &forms, &plan);
     let ledger = image.ledger();
     let bytes = image.into_bytes();
@@ -127,6 +134,17 @@ pub(super) fn filter_entries(linear: &Linear, form: &Written) -> usize {
     } else {
         filter_weights(linear)
     }
+}
+
+/// What [`no_std_core::operator::Operator::clearance`] will be.
+fn clearance(program: &Program, op: &Operator, forms: &[Written]) -> Option<usize> {
+    let window = match &op.kind {
+        Kind::Conv { window, .. } if forms.iter().all(|form| form.plain) => window,
+        Kind::MaxPool(window) | Kind::AveragePool { window, .. } => window,
+        _ => return None,
+    };
+    let [input, output] = [op.input, op.output].map(|t| &program.tensors[t].shape);
+    Some(overlap::clearance(window, input, output))
 }
 
 /// What [`no_std_core::operator::Kind::scratch_bytes`] will be.

@@ -1,4 +1,5 @@
-use super::dot;
+use super::dot_cells;
+use core::cell::Cell;
 use no_std_core::operator::{FILTER_ENTRY_BYTES, Linear, MAX_TAPS, Operator, Window};
 use no_std_core::tensor::Shape;
 
@@ -44,14 +45,6 @@ impl<'o, 'a> Conv<'o, 'a> {
         }
     }
 
-    pub(crate) fn run(&self, x: &[i8], y: &mut [i8], scratch: &mut [i8]) {
-        if self.linear.weights.is_plain() {
-            self.plain(x, y);
-        } else {
-            self.coded(x, y, scratch);
-        }
-    }
-
     fn positions(&self) -> impl Iterator<Item = Position> + '_ {
         let [stride_y, stride_x] = self.window.stride;
         let [top, left] = self.window.padding;
@@ -77,26 +70,35 @@ impl<'o, 'a> Conv<'o, 'a> {
         filter.checked_div(self.group_filters).unwrap_or(0) * self.group_channels
     }
 
-    fn plain(&self, x: &[i8], y: &mut [i8]) {
+    /// Position by position, every filter at each: the output may follow the window into its input
+    /// ([`no_std_core::overlap`]).
+    pub(crate) fn plain(&self, x: &[Cell<i8>], y: &[Cell<i8>]) {
         let columns = self.linear.weights.columns.max(1);
         for (at, y) in self
             .positions()
-            .zip(y.chunks_exact_mut(self.output.channels.max(1)))
+            .zip(y.chunks_exact(self.output.channels.max(1)))
         {
             let filters = self.linear.weights.stream().chunks_exact(columns);
             let (mut biases, mut multipliers) = (self.linear.biases(), self.linear.multipliers());
-            for (filter, (y, weights)) in y.iter_mut().zip(filters).enumerate() {
+            for (filter, (y, weights)) in y.iter().zip(filters).enumerate() {
                 let products = self.plain_filter(x, weights, at, self.first_channel(filter));
                 let accumulator = biases.take().wrapping_add(products);
-                *y = self
+                let requantized = self
                     .linear
                     .range
                     .requantize(accumulator, multipliers.take());
+                y.set(requantized);
             }
         }
     }
 
-    fn plain_filter(&self, x: &[i8], weights: &[u8], at: Position, first_channel: usize) -> i32 {
+    fn plain_filter(
+        &self,
+        x: &[Cell<i8>],
+        weights: &[u8],
+        at: Position,
+        first_channel: usize,
+    ) -> i32 {
         let [height, width] = self.window.kernel;
         let mut taps = weights.chunks_exact(self.group_channels.max(1));
         let mut sum = 0i32;
@@ -104,7 +106,9 @@ impl<'o, 'a> Conv<'o, 'a> {
             for kx in 0..width {
                 let weights = taps.next().unwrap_or(&[]);
                 let products = match self.tap(at, ky, kx) {
-                    Some(start) => dot(x.get(start + first_channel..).unwrap_or(&[]), weights),
+                    Some(start) => {
+                        dot_cells(x.get(start + first_channel..).unwrap_or(&[]), weights)
+                    }
                     None => self.zero_point * weights.iter().map(|&w| w as i8 as i32).sum::<i32>(),
                 };
                 sum = sum.wrapping_add(products);
@@ -114,7 +118,7 @@ impl<'o, 'a> Conv<'o, 'a> {
     }
 
     /// Filter by filter: its weights are decoded once and used at every position.
-    fn coded(&self, x: &[i8], y: &mut [i8], scratch: &mut [i8]) {
+    pub(crate) fn coded(&self, x: &[i8], y: &mut [i8], scratch: &mut [i8]) {
         let table_bytes = self.linear.weights.table_bytes().min(scratch.len());
         let (tables, entries) = scratch.split_at_mut(table_bytes);
         let mut reader = self.linear.weights.reader(tables);

@@ -17,6 +17,7 @@ pub use window::{FILTER_ENTRY_BYTES, MAX_TAPS, MAX_WINDOW, Window, codable, wind
 use crate::FormatError;
 use crate::cursor::Cursor;
 use crate::numerics::{Multiplier, Output};
+use crate::overlap;
 use crate::tensor::{Tensor, Tensors};
 
 /// Numbers of the operators in an image.
@@ -66,7 +67,8 @@ pub mod opcode {
 pub struct Operator<'a> {
     /// What is read; of a [`Kind::Constant`], which reads nothing, the output.
     pub input: Tensor,
-    /// What is written; it overlaps `input` only where [`Kind::in_place`] allows it.
+    /// What is written; it overlaps what is read only where [`Kind::in_place`] or
+    /// [`Operator::clearance`] allows it.
     pub output: Tensor,
     /// Offset of the scratch memory in the arena, its length being [`Kind::scratch_bytes`].
     pub scratch: usize,
@@ -287,6 +289,18 @@ impl<'a> Operator<'a> {
         scratch: 0,
         kind: Kind::Table(&[]),
     };
+
+    /// How many bytes at least the input must begin behind the output, of the operators that may then
+    /// write over what they have read.
+    pub fn clearance(&self) -> Option<usize> {
+        let window = match &self.kind {
+            Kind::Conv { window, linear, .. } if linear.weights.is_plain() => window,
+            Kind::MaxPool(window) | Kind::AveragePool { window, .. } => window,
+            _ => return None,
+        };
+        let (input, output) = (&self.input.shape, &self.output.shape);
+        Some(overlap::clearance(window, input, output))
+    }
 
     /// The tensors read: none, one or two.
     pub fn reads(&self) -> impl Iterator<Item = &Tensor> {

@@ -1,6 +1,10 @@
 //! The arena: where each activation and each operator's scratch stands, decided on the host.
 
+mod place;
+
 use crate::program::{Operator, Program};
+use place::{Block, Blocks};
+use std::collections::HashMap;
 
 /// Offsets in the arena.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,34 +19,18 @@ pub struct ArenaPlan {
     pub lifetimes: Vec<(usize, usize)>,
 }
 
-/// Memory needed from step `first` to step `last`, both included.
-#[derive(Clone, Copy, Debug)]
-struct Block {
-    bytes: usize,
-    first: usize,
-    last: usize,
-}
-
-/// A key by which blocks are placed, smallest first.
-type Order = fn(&Block) -> (usize, usize);
-
-/// Places tensors and scratch: blocks in several orders (largest first, by birth, by death), each in
-/// the tightest gap left by those already placed whose lifetimes overlap; the smallest arena wins.
-pub fn plan(program: &Program, scratch: &[usize]) -> ArenaPlan {
+/// Places tensors and scratch in an arena as small as a search finds. `clearances` says, for each
+/// operator that may write over its own input, how far the input must begin behind the output
+/// ([`no_std_core::overlap::clearance`]).
+pub fn plan(program: &Program, scratch: &[usize], clearances: &[Option<usize>]) -> ArenaPlan {
     let lifetimes = lifetimes(program);
     let merged = in_place_roots(program, &lifetimes);
-    let blocks = blocks(program, scratch, &lifetimes, &merged);
-    let orders: [Order; 4] = [
-        |b| (usize::MAX - b.bytes, b.first),
-        |b| (b.first, usize::MAX - b.bytes),
-        |b| (usize::MAX - b.last, usize::MAX - b.bytes),
-        |b| (usize::MAX - (b.last - b.first), usize::MAX - b.bytes),
-    ];
-    let placed = orders
-        .into_iter()
-        .map(|order| place(&blocks, order))
-        .min_by_key(|(arena, _)| *arena);
-    let (mut arena_bytes, mut offsets) = placed.unwrap_or_default();
+    let blocks = Blocks {
+        blocks: blocks(program, scratch, &lifetimes, &merged),
+        clearances: HashMap::new(),
+    };
+    let blocks = with_clearances(blocks, program, &merged, clearances);
+    let (mut arena_bytes, mut offsets) = blocks.place();
     // What is carried from one inference to the next stands behind everything else.
     let tensors = program.tensors.len();
     for (step, op) in program.operators.iter().enumerate() {
@@ -57,6 +45,24 @@ pub fn plan(program: &Program, scratch: &[usize]) -> ArenaPlan {
         scratch_offsets: offsets[tensors..].to_vec(),
         lifetimes,
     }
+}
+
+/// An output may move into its input where the input's memory is not needed later, nor the output's
+/// before.
+fn with_clearances(
+    mut blocks: Blocks,
+    program: &Program,
+    merged: &[usize],
+    clearances: &[Option<usize>],
+) -> Blocks {
+    for (step, (op, clearance)) in program.operators.iter().zip(clearances).enumerate() {
+        let (input, output) = (merged[op.input], merged[op.output]);
+        let dies = blocks.blocks[input].last == step && blocks.blocks[output].first == step;
+        if let Some(clearance) = clearance.filter(|_| dies && input != output) {
+            blocks.clearances.insert((input, output), clearance);
+        }
+    }
+    blocks
 }
 
 /// Step `i` runs operator `i`; the input is there from step 0, the output to the last.
@@ -137,41 +143,4 @@ fn blocks(
         last: step,
     }));
     blocks
-}
-
-fn place(blocks: &[Block], order: Order) -> (usize, Vec<usize>) {
-    let mut queue: Vec<usize> = (0..blocks.len()).filter(|&b| blocks[b].bytes > 0).collect();
-    queue.sort_by_key(|&b| order(&blocks[b]));
-    let mut offsets = vec![0; blocks.len()];
-    let mut done: Vec<usize> = Vec::new();
-    let mut arena = 0;
-    for block in queue {
-        let overlaps = |&&other: &&usize| {
-            blocks[other].first <= blocks[block].last && blocks[block].first <= blocks[other].last
-        };
-        let mut taken: Vec<(usize, usize)> = done
-            .iter()
-            .filter(overlaps)
-            .map(|&other| (offsets[other], offsets[other] + blocks[other].bytes))
-            .collect();
-        taken.sort_unstable();
-        offsets[block] = tightest_gap(&taken, blocks[block].bytes);
-        arena = arena.max(offsets[block] + blocks[block].bytes);
-        done.push(block);
-    }
-    (arena, offsets)
-}
-
-/// Start of the smallest gap between taken ranges that holds `bytes`, or the end of the last.
-fn tightest_gap(taken: &[(usize, usize)], bytes: usize) -> usize {
-    let mut end = 0;
-    let mut best: Option<(usize, usize)> = None;
-    for &(start, stop) in taken {
-        let gap = start.saturating_sub(end);
-        if gap >= bytes && best.is_none_or(|(size, _)| gap < size) {
-            best = Some((gap, end));
-        }
-        end = end.max(stop);
-    }
-    best.map_or(end, |(_, start)| start)
 }
