@@ -98,6 +98,7 @@ mod tests {
                 kernel,
                 stride,
                 padding,
+                dilation: [1, 1],
             };
             for (channels, filters) in [(1, 1), (1, 6), (6, 1), (4, 4), (3, 8)] {
                 for (height, width) in [(10, 11), (1, 20), (12, 4)] {

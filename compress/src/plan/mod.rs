@@ -2,7 +2,7 @@
 
 mod place;
 
-use crate::program::Program;
+use crate::program::{Operator, Program};
 use place::{Block, Blocks};
 use std::collections::HashMap;
 
@@ -30,8 +30,15 @@ pub fn plan(program: &Program, scratch: &[usize], clearances: &[Option<usize>]) 
         clearances: HashMap::new(),
     };
     let blocks = with_clearances(blocks, program, &merged, clearances);
-    let (arena_bytes, offsets) = blocks.place();
+    let (mut arena_bytes, mut offsets) = blocks.place();
+    // What is carried from one inference to the next stands behind everything else.
     let tensors = program.tensors.len();
+    for (step, op) in program.operators.iter().enumerate() {
+        if op.kind.carries() {
+            offsets[tensors + step] = arena_bytes;
+            arena_bytes += scratch[step];
+        }
+    }
     ArenaPlan {
         arena_bytes,
         tensor_offsets: (0..tensors).map(|t| offsets[merged[t]]).collect(),
@@ -60,17 +67,11 @@ fn with_clearances(
 
 /// Step `i` runs operator `i`; the input is there from step 0, the output to the last.
 fn lifetimes(program: &Program) -> Vec<(usize, usize)> {
-    let steps = program.operators.iter().map(|op| {
-        let other = match op.kind {
-            crate::program::Kind::Add { other, .. } => Some(other),
-            _ => None,
-        };
-        [Some(op.input), other, Some(op.output)]
-    });
+    let touched = |op: &Operator| op.reads().chain([op.output]);
     lifetimes_of(
         program.tensors.len(),
         [program.input, program.output],
-        steps,
+        program.operators.iter().map(touched),
     )
 }
 
@@ -79,7 +80,7 @@ fn lifetimes(program: &Program) -> Vec<(usize, usize)> {
 pub fn lifetimes_of(
     tensors: usize,
     [input, output]: [usize; 2],
-    steps: impl Iterator<Item = [Option<usize>; 3]>,
+    steps: impl Iterator<Item = impl Iterator<Item = usize>>,
 ) -> Vec<(usize, usize)> {
     let mut lifetimes = vec![(usize::MAX, 0); tensors];
     let mut touch = |tensor: usize, step: usize| {
@@ -89,20 +90,22 @@ pub fn lifetimes_of(
     touch(input, 0);
     let mut last = 0;
     for (step, touched) in steps.enumerate() {
-        touched.into_iter().flatten().for_each(|t| touch(t, step));
+        touched.for_each(|t| touch(t, step));
         last = step;
     }
     touch(output, last);
     lifetimes
 }
 
-/// For each tensor the one whose memory it takes: itself, or the input of an in-place operator that
-/// is not read later.
+/// For each tensor the one whose memory it takes: itself, or an input of an in-place operator that
+/// has its shape and is not read later.
 fn in_place_roots(program: &Program, lifetimes: &[(usize, usize)]) -> Vec<usize> {
     let mut roots: Vec<usize> = (0..program.tensors.len()).collect();
+    let shape = |tensor: usize| program.tensors[tensor].shape;
     for (step, op) in program.operators.iter().enumerate() {
-        if op.kind.in_place() && lifetimes[op.input].1 == step {
-            roots[op.output] = roots[op.input];
+        let dies = |&t: &usize| lifetimes[t].1 == step && shape(t) == shape(op.output);
+        if let Some(input) = op.reads().find(dies).filter(|_| op.kind.in_place()) {
+            roots[op.output] = roots[input];
         }
     }
     roots
@@ -133,8 +136,9 @@ fn blocks(
         blocks[root].last = blocks[root].last.max(blocks[tensor].last);
         blocks[tensor].bytes = 0;
     }
-    blocks.extend(scratch.iter().enumerate().map(|(step, &bytes)| Block {
-        bytes,
+    let steps = program.operators.iter().zip(scratch).enumerate();
+    blocks.extend(steps.map(|(step, (op, &bytes))| Block {
+        bytes: if op.kind.carries() { 0 } else { bytes },
         first: step,
         last: step,
     }));

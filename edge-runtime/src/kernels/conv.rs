@@ -10,7 +10,6 @@ pub(crate) struct Conv<'o, 'a> {
     output: Shape,
     zero_point: i32,
     window: &'o Window,
-    dilation: [usize; 2],
     /// Channels of one group: of the input, of the output.
     group_channels: usize,
     group_filters: usize,
@@ -28,7 +27,6 @@ impl<'o, 'a> Conv<'o, 'a> {
     pub(crate) fn new(
         op: &Operator<'a>,
         window: &'o Window,
-        dilation: [usize; 2],
         groups: usize,
         linear: &'o Linear<'a>,
     ) -> Self {
@@ -41,7 +39,6 @@ impl<'o, 'a> Conv<'o, 'a> {
             output,
             zero_point,
             window,
-            dilation,
             group_channels,
             group_filters,
             linear,
@@ -62,8 +59,8 @@ impl<'o, 'a> Conv<'o, 'a> {
     /// Row and column of a tap's input element, if it is not padding.
     #[inline(always)]
     fn tap(&self, at: Position, ky: usize, kx: usize) -> Option<usize> {
-        let y = at.y + (ky * self.dilation[0]) as isize;
-        let x = at.x + (kx * self.dilation[1]) as isize;
+        let y = at.y + (ky * self.window.dilation[0]) as isize;
+        let x = at.x + (kx * self.window.dilation[1]) as isize;
         let inside = (0..self.input.height as isize).contains(&y)
             && (0..self.input.width as isize).contains(&x);
         inside.then(|| (y as usize * self.input.width + x as usize) * self.input.channels)
@@ -155,7 +152,7 @@ impl<'o, 'a> Conv<'o, 'a> {
         let channel = column - tap * self.group_channels;
         let ky = tap.checked_div(self.window.kernel[1]).unwrap_or(0);
         let kx = tap - ky * self.window.kernel[1];
-        let place = ky * self.dilation[0] * self.input.width + kx * self.dilation[1];
+        let place = ky * self.window.dilation[0] * self.input.width + kx * self.window.dilation[1];
         let offset = place * self.input.channels + first_channel + channel;
         let [low, high, ..] = offset.to_le_bytes();
         [low, high, tap as u8, weight as u8]
@@ -165,8 +162,8 @@ impl<'o, 'a> Conv<'o, 'a> {
     fn coded_filter(&self, x: &[i8], entries: &[i8], at: Position) -> i32 {
         let [height, width] = self.window.kernel;
         let (bottom, right) = (
-            (height - 1) * self.dilation[0],
-            (width - 1) * self.dilation[1],
+            (height - 1) * self.window.dilation[0],
+            (width - 1) * self.window.dilation[1],
         );
         let inside = at.y >= 0
             && at.x >= 0

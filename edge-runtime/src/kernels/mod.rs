@@ -1,18 +1,26 @@
 //! Portable kernels, one file an operator.
 
+mod channels;
 mod conv;
 mod dense;
 mod elementwise;
+mod movement;
+mod normalization;
+mod pair;
 mod pool;
-mod softmax;
+mod recurrent;
 
 use core::cell::Cell;
 
+pub(crate) use channels::{arg_max, log_softmax, p_relu, softmax};
 pub(crate) use conv::Conv;
 pub(crate) use dense::dense;
-pub(crate) use elementwise::{add, clamp, look_up};
+pub(crate) use elementwise::{clamp, look_up};
+pub(crate) use movement::{constant, copy, embedding};
+pub(crate) use normalization::{layer_norm, lrn};
+pub(crate) use pair::{add, mat_mul, mul};
 pub(crate) use pool::{average_pool, max_pool};
-pub(crate) use softmax::softmax;
+pub(crate) use recurrent::{recurrent, reset};
 
 /// Σ x·w of two equally long slices (the shorter counts), four at a time. Within i32: a row has at
 /// most 2¹⁶ products of at most 2¹⁴.
