@@ -110,6 +110,7 @@ impl Lowering<'_> {
             shape,
             scale: q.scale,
             zero_point: q.zero_point as i8,
+            wide: false,
         });
         self.places.insert(id, self.tensors.len() - 1);
         self.tensors.len() - 1
