@@ -16,6 +16,7 @@ mod reduction;
 #[cfg(test)]
 mod tests;
 
+use super::strides::{Split, broadcast_strides, places, strides};
 use super::{Graph, Node, Op, ParamId};
 
 /// The output for one example.
@@ -147,62 +148,5 @@ impl<'a> Step<'a> {
             Op::DequantizeLinear(affine) => quantization::dequantize(affine, x),
             Op::DynamicQuantizeLinear { output } => quantization::dynamic_quantize(*output, x.data),
         }
-    }
-}
-
-/// Row-major distances between neighbours along each axis.
-fn strides(shape: &[usize]) -> Vec<usize> {
-    (1..=shape.len())
-        .map(|next| shape[next..].iter().product())
-        .collect()
-}
-
-/// Where an array of `strides` has the elements of `shape`, in row-major order.
-fn places<'a>(shape: &'a [usize], strides: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
-    (0..shape.iter().product()).map(move |mut rest: usize| {
-        let mut place = 0;
-        for (size, stride) in shape.iter().zip(strides).rev() {
-            place += rest % size * stride;
-            rest /= size;
-        }
-        place
-    })
-}
-
-/// As [`strides`] of an array that broadcasts to `shape`: zero along what is repeated.
-fn broadcast_strides(array: &[usize], shape: &[usize]) -> Vec<usize> {
-    let own = strides(array).into_iter().zip(array);
-    let own = own.map(|(stride, &size)| if size == 1 { 0 } else { stride });
-    let missing = shape.len() - array.len();
-    std::iter::repeat_n(0, missing).chain(own).collect()
-}
-
-/// How an array falls apart along an axis: `outer` times `size` times `inner` elements.
-struct Split {
-    outer: usize,
-    size: usize,
-    inner: usize,
-}
-
-impl Split {
-    fn new(shape: &[usize], axis: usize) -> Self {
-        Self {
-            outer: shape[..axis].iter().product(),
-            size: shape[axis],
-            inner: shape[axis + 1..].iter().product(),
-        }
-    }
-
-    /// The places of each line along the axis, lines in row-major order.
-    fn lines(&self) -> impl Iterator<Item = Vec<usize>> {
-        (0..self.outer * self.inner).map(|line| {
-            let start = line / self.inner * self.size * self.inner + line % self.inner;
-            (0..self.size).map(|i| start + i * self.inner).collect()
-        })
-    }
-
-    /// Where along the axis an element lies.
-    fn along(&self, place: usize) -> usize {
-        place / self.inner % self.size
     }
 }
