@@ -5,8 +5,10 @@ use crate::graph::{Affine, Graph, Op, Quantization, ValueId};
 
 /// Folds every pair whose value is read in no other way.
 pub(super) fn fold(graph: &mut Graph) {
-    for i in 0..graph.nodes.len() {
-        let node = &graph.nodes[i];
+    let mut place = 0;
+    // Nodes behind this one are dropped on the way.
+    while let Some(node) = graph.nodes.get(place) {
+        place += 1;
         if let Op::QuantizeLinear(affine) = &node.op
             && let Some(quantization) = per_tensor(affine)
         {
