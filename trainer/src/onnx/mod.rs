@@ -7,10 +7,11 @@
 //! `Identity` and `Dropout` disappear. The batch axis, fixed or dynamic, is the first one and is
 //! dropped. A model that cannot be imported is refused with *all* its reasons at once.
 //!
-//! **Out**: opset 17, a symbolic batch axis `N`, the same bytes for the same graph. Initializers hold
-//! the weights as materialized, so that any ONNX tool computes what the graph means; how they come
-//! about (masks, codebooks, integer grids) and the quantization of values travel in the model's
-//! metadata under keys that start with `pith.`, and are checked against the weights on the way in.
+//! **Out**: opset 17 (20 where Gelu wants it), a symbolic batch axis `N`, the same bytes for the same
+//! graph. Initializers hold the weights as materialized, so that any ONNX tool computes what the graph
+//! means; how they come about (masks, codebooks, integer grids) and the quantization of values travel
+//! in the model's metadata under keys that start with `pith.`, and are checked against the weights on
+//! the way in.
 //! Of a weight rounded to a grid, the rounded value is what survives.
 //!
 //! Not supported: control flow, recurrent operators, quantized (QDQ) models, weights in separate
