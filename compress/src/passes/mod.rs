@@ -6,7 +6,9 @@ mod dead_units;
 mod fold;
 mod prune;
 pub mod sensitivity;
+mod simplify;
 
 pub use dead_units::remove_dead_units;
 pub use fold::fold_batch_norm;
 pub use prune::{Amounts, prune, sparsity, weights};
+pub use simplify::simplify;
