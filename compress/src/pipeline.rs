@@ -5,7 +5,8 @@ use crate::encode::{Coding, EncodeError, Encoded, encode};
 use crate::host::{self, HostError};
 use crate::lower::{LowerError, lower};
 use crate::passes::codebook::{self, CodebookError};
-use crate::passes::{Amounts, fold_batch_norm, prune, remove_dead_units, sensitivity, weights};
+use crate::passes::{Amounts, prune, remove_dead_units, sensitivity, simplify, weights};
+use crate::scales::tentative;
 use crate::settings::{Prune, PruneBy, Quantize, SettingError, Settings};
 use no_std_core::Model;
 use rand::{RngExt, SeedableRng};
@@ -147,8 +148,10 @@ pub fn compress(
     settings.check_training()?;
     check_finite(graph)?;
     let macs = graph.macs();
-    let mut graph = prepared(graph);
-    fold_batch_norm(&mut graph);
+    // A quantized model stays the one it is, unless a pass is to give it other weights.
+    let plain = settings.prune.is_none() && settings.quantize.is_none() && settings.grid == 8;
+    let mut graph = prepared(graph, plain);
+    simplify(&mut graph);
     lower_check(&graph)?;
     check_layers(&graph, settings)?;
     let (train, held_out) = match examples {
@@ -196,20 +199,22 @@ pub fn compress(
     })
 }
 
-/// What the passes work on: nothing that leads nowhere, no parameter of two nodes, no scale or grid
-/// of an earlier compression.
-pub(crate) fn prepared(graph: &Graph) -> Graph {
+/// What the passes work on: nothing that leads nowhere, no parameter of two nodes, and no scale or grid
+/// of an earlier quantization unless it is kept.
+pub(crate) fn prepared(graph: &Graph, keep_quantization: bool) -> Graph {
     let mut graph = graph.clone();
     graph.remove_unused();
     graph.unshare_parameters();
-    graph
-        .values
-        .iter_mut()
-        .for_each(|value| value.quantization = None);
-    graph
-        .parameters
-        .iter_mut()
-        .for_each(|parameter| parameter.grid = None);
+    if !keep_quantization {
+        graph
+            .values
+            .iter_mut()
+            .for_each(|value| value.quantization = None);
+        graph
+            .parameters
+            .iter_mut()
+            .for_each(|parameter| parameter.grid = None);
+    }
     graph
 }
 
@@ -260,20 +265,8 @@ fn check_layers(graph: &Graph, settings: &Settings) -> Result<(), CompressError>
 
 /// Refuses what an image cannot hold before any time is spent on it.
 fn lower_check(graph: &Graph) -> Result<(), CompressError> {
-    let mut trial = graph.clone();
-    for id in weights(&trial) {
-        codebook::per_tensor_grid(&mut trial, id, 127);
-    }
-    let unit = trainer::graph::Quantization {
-        scale: 1.0,
-        zero_point: 0,
-    };
-    trial
-        .values
-        .iter_mut()
-        .for_each(|v| v.quantization = Some(unit));
-    match lower(&trial) {
-        Err(error @ LowerError::Unsupported { .. }) => Err(error.into()),
+    match lower(&tentative(graph)) {
+        Err(error @ LowerError::Unsupported(_)) => Err(error.into()),
         Ok(program) => Ok(encode(&program, Coding::Plain).map(drop)?),
         _ => Ok(()),
     }
@@ -411,7 +404,7 @@ impl Run<'_> {
         self.fit(&settings.train, "prune", &mut hook)?;
         // The kept epoch may be one before the hook's last word.
         prune(&mut self.graph, &hook.amounts, 1.0);
-        remove_dead_units(&mut self.graph)?;
+        remove_dead_units(&mut self.graph);
         Ok(())
     }
 
@@ -453,6 +446,9 @@ impl Run<'_> {
     fn uniform(&mut self) -> Result<(), CompressError> {
         let max = self.settings.grid_max();
         for id in weights(&self.graph) {
+            if self.graph.parameter(id).grid.is_some() {
+                continue;
+            }
             if self.settings.prune.is_some() {
                 codebook::per_tensor_grid(&mut self.graph, id, max);
             } else {

@@ -104,6 +104,8 @@ pub(crate) struct Tensors<'a> {
     /// Where the first one stands.
     first: Cursor<'a>,
     count: u32,
+    /// One past the last byte of all in the arena.
+    end: usize,
 }
 
 impl<'a> Tensors<'a> {
@@ -113,13 +115,18 @@ impl<'a> Tensors<'a> {
         count: u32,
         arena_bytes: usize,
     ) -> Result<Self, FormatError> {
-        let first = *cursor;
+        let (first, mut end) = (*cursor, 0);
         for number in 0..count {
-            if Tensor::parse(cursor, number)?.end() > arena_bytes {
-                return Err(FormatError::Arena);
-            }
+            end = Tensor::parse(cursor, number)?.end().max(end);
         }
-        Ok(Self { first, count })
+        if end > arena_bytes {
+            return Err(FormatError::Arena);
+        }
+        Ok(Self { first, count, end })
+    }
+
+    pub(crate) const fn end(&self) -> usize {
+        self.end
     }
 
     pub(crate) const fn count(&self) -> u32 {

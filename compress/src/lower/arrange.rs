@@ -209,10 +209,7 @@ impl Lowering<'_> {
         }
         let name = self.tensors[from.tensor].name.clone();
         let tensor = self.add_tensor(&name, shape, self.quantization_of(from.tensor));
-        let to = View {
-            tensor,
-            ..to.clone()
-        };
+        let to = to.clone().on(tensor);
         match self.constant_of(from.tensor) {
             Some(values) => {
                 let moved = moved_constants(&values, from, &to);
@@ -288,7 +285,7 @@ impl Lowering<'_> {
         let tensor = self.add_tensor(&name, shape, q);
         let table = super::elementwise::table(from, q, super::full_range(q), |x| x);
         self.add_operator(view.tensor, tensor, Kind::Table(table));
-        Ok(View { tensor, ..view })
+        Ok(view.on(tensor))
     }
 }
 

@@ -36,7 +36,7 @@ impl Lowering<'_> {
         let table = table(self.quantization_of(view.tensor), q, range, function);
         let shape = self.tensors[view.tensor].shape;
         let tensor = self.emit(node, view.tensor, shape, q, Kind::Table(table));
-        Ok(View { tensor, ..view })
+        Ok(view.on(tensor))
     }
 
     /// A clamp by itself, or a table where a quantized model has another scale behind it.
@@ -50,7 +50,7 @@ impl Lowering<'_> {
         }
         let shape = self.tensors[view.tensor].shape;
         let tensor = self.emit(node, view.tensor, shape, q, Kind::Clamp(range));
-        Ok(View { tensor, ..view })
+        Ok(view.on(tensor))
     }
 
     /// Integers as real numbers, at either end of a model with integers for inputs or outputs.
@@ -87,7 +87,7 @@ impl Lowering<'_> {
         let tensor = self.add_tensor(&name, shape, q);
         let len = shape.len();
         self.copy(&View::rows(view.tensor, len), &View::rows(tensor, len))?;
-        Ok(View { tensor, ..view })
+        Ok(view.on(tensor))
     }
 
     /// `a ∘ b`; a constant of one element makes it a function of the other operand.
@@ -140,7 +140,7 @@ impl Lowering<'_> {
         };
         let shape = self.tensors[x].shape;
         let tensor = self.emit(node, x, shape, q, kind);
-        Ok(View { tensor, ..first })
+        Ok(first.on(tensor))
     }
 
     /// The view of an operand that fills the output, the tensor of the other in the same order, and

@@ -150,7 +150,7 @@ pub(super) fn without_unused(
         kept.push(op);
         completed_kept.push(step.map(|(step, view)| {
             let tensor = places[view.tensor];
-            (step, View { tensor, ..view })
+            (step, view.on(tensor))
         }));
     }
     if kept.is_empty() {

@@ -211,13 +211,9 @@ impl Lowering<'_> {
             return self.channel_mean(node, &view);
         }
         let within = |side: &[usize]| !side.is_empty() && side.iter().all(|a| reduced.contains(a));
-        let [down, across] = [&natural.height, &natural.width].map(|side| within(side));
-        let covered = [&natural.height, &natural.width]
-            .into_iter()
-            .zip([down, across])
-            .filter(|(_, all)| *all)
-            .flat_map(|(side, _)| side);
-        let order = if reduced.iter().all(|axis| covered.clone().any(|c| c == axis)) {
+        let covers = |side: &[usize], axis: &usize| within(side) && side.contains(axis);
+        let covered = |axis| covers(&natural.height, axis) || covers(&natural.width, axis);
+        let order = if reduced.iter().all(covered) {
             natural
         } else {
             let kept = natural.axes().into_iter();

@@ -17,7 +17,6 @@ mod view;
 
 pub(crate) use elementwise::{dequantized, integers};
 pub use interface::{ROW_MAJOR, channels_last};
-pub(crate) use steps::is_view;
 pub use steps::{Step, Steps, steps};
 pub(crate) use view::{Pattern, View};
 

@@ -121,7 +121,7 @@ fn readers(graph: &Graph, names: &HashMap<ValueId, ValueId>) -> HashMap<ValueId,
 }
 
 /// Whether an operator leaves the integers as they are and only names them otherwise.
-pub(crate) fn is_view(op: &Op) -> bool {
+fn is_view(op: &Op) -> bool {
     match op {
         Op::Flatten | Op::Reshape { .. } | Op::Transpose { .. } | Op::Dropout { .. } => true,
         Op::Select { indices, .. } => Pattern::of(indices).is_some(),

@@ -57,6 +57,11 @@ impl View {
         Self::new(tensor, 0, runs)
     }
 
+    /// The same places of another tensor.
+    pub(crate) fn on(self, tensor: usize) -> Self {
+        Self { tensor, ..self }
+    }
+
     pub(crate) fn runs(&self) -> &[Run] {
         &self.runs
     }

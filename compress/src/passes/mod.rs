@@ -7,6 +7,7 @@ mod fold;
 mod prune;
 pub mod sensitivity;
 mod simplify;
+pub mod stream;
 
 pub use dead_units::remove_dead_units;
 pub use fold::fold_batch_norm;
