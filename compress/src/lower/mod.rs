@@ -284,6 +284,7 @@ impl<'g> Lowering<'g> {
             shape,
             scale: q.scale,
             zero_point: q.zero_point as i8,
+            wide: false,
         });
         self.tensors.len() - 1
     }

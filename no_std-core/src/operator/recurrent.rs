@@ -187,9 +187,13 @@ pub(super) fn recurrent<'a>(
     let initial_state = cursor.take(length(recurrent_flag::INITIAL_STATE, 2))?;
     let rows = rows.ok_or(FormatError::Shape)?;
     let input = *cursor;
-    let input_tables = Linear::matrix(cursor, range, rows, features)?.weights.table_bytes();
+    let input_tables = Linear::matrix(cursor, range, rows, features)?
+        .weights
+        .table_bytes();
     let recurrence = *cursor;
-    let tables = Linear::matrix(cursor, range, rows, hidden)?.weights.table_bytes();
+    let tables = Linear::matrix(cursor, range, rows, hidden)?
+        .weights
+        .table_bytes();
     op.kind = Kind::Recurrent(Recurrent {
         cell,
         hidden,
