@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 use trainer::command::beside;
 use trainer::data::Dataset;
-use trainer::graph::Graph;
+use trainer::graph::{Graph, Node, Op};
 use trainer::train::{DeviceChoice, Hook, Progress, TrainConfig, TrainError, error_percent, fit};
 
 /// Why a model could not be compressed.
@@ -286,13 +286,24 @@ fn calibration_inputs(
         }
         (None, Examples::Synthetic { range, seed }) => {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let draw = |_| match range {
-                Some((low, high)) => rng.random_range(low..=high),
-                None => rng.sample(StandardNormal),
+            let places = places_read(graph);
+            let draw = |_| match (places, range) {
+                (Some(count), _) => rng.random_range(0..count) as f32,
+                (None, Some((low, high))) => rng.random_range(low..=high),
+                (None, None) => rng.sample(StandardNormal),
             };
             (0..SYNTHETIC_INPUTS * length).map(draw).collect()
         }
         (None, Examples::Data(_)) => Vec::new(),
+    }
+}
+
+/// Of how many places the input names some, where it goes into a table.
+fn places_read(graph: &Graph) -> Option<usize> {
+    let reader = |node: &&Node| node.inputs.contains(&graph.input);
+    match graph.nodes.iter().find(reader)?.op {
+        Op::Embedding { table } => Some(graph.parameter(table).shape[0]),
+        _ => None,
     }
 }
 

@@ -50,7 +50,9 @@ pub(super) fn input_layouts(graph: &Graph, steps: &Steps) -> Result<Vec<Layout>,
     let shapes = read.filter(reads_input).map(|&value| graph.value(value));
     let shapes = std::iter::once(graph.value(graph.input)).chain(shapes);
     let mut layouts: Vec<Layout> = Vec::new();
-    for layout in shapes.flat_map(|value| layouts_of(&value.shape)) {
+    let len = graph.value(graph.input).len();
+    let fitting = shapes.flat_map(|value| layouts_of(&value.shape));
+    for layout in fitting.filter(|layout| layout.shape.len() == len) {
         let same = |l: &Layout| l.shape == layout.shape && l.view(0) == layout.view(0);
         if !layouts.iter().any(same) {
             layouts.push(layout);

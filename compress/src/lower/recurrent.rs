@@ -42,6 +42,7 @@ impl Lowering<'_> {
             shape,
             scale: hidden.scale,
             zero_point: hidden.zero_point as i8,
+            wide: false,
         };
         let [on_input, on_hidden] = self.gate_biases(layer)?;
         let gates = |id: ParamId, columns: usize, biases: Vec<f64>, x: &Tensor| {
