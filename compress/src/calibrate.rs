@@ -4,7 +4,7 @@ use crate::lower::steps;
 use crate::scales::Scales;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use trainer::graph::{Graph, Quantization, ValueId};
+use trainer::graph::{Graph, Op, Quantization, ValueId};
 use trainer::train::{DeviceChoice, TrainError, activations};
 
 /// How a range follows from the values seen.
@@ -79,9 +79,11 @@ pub fn calibrate(graph: &mut Graph, inputs: &[f32], method: Method) -> Result<()
     if let Some(id) = bad {
         return Err(CalibrateError::NotFinite(graph.value(id).name.clone()));
     }
+    widen_to_initial_states(graph, &mut seen);
     observe(graph, inputs, &mut seen, |_, seen, values| {
         seen.count(values)
     })?;
+    let wide: Vec<ValueId> = seen.keys().copied().filter(|v| graph.value(*v).int16).collect();
     let measured = |id: ValueId| {
         // The input's range is a fact of the data's format: clipping it would buy nothing.
         let method = if id == graph_input {
@@ -89,12 +91,37 @@ pub fn calibrate(graph: &mut Graph, inputs: &[f32], method: Method) -> Result<()
         } else {
             method
         };
+        // Sixteen bits need no clipping.
+        let method = if wide.contains(&id) {
+            Method::MinMax
+        } else {
+            method
+        };
         let range = seen.get(&id).map_or((0.0, 0.0), |seen| seen.range(method));
-        quantization(range)
+        if wide.contains(&id) {
+            symmetric(range)
+        } else {
+            quantization(range)
+        }
     };
     scales.assign(graph, measured);
     scales.round_averages(graph, &steps);
     Ok(())
+}
+
+/// What a recurrent layer starts from has the scale of what it says.
+fn widen_to_initial_states(graph: &Graph, seen: &mut BTreeMap<ValueId, Seen>) {
+    for node in &graph.nodes {
+        let Op::Recurrent(layer) = &node.op else {
+            continue;
+        };
+        let initial = layer.initial_hidden.filter(|_| !layer.cell_output);
+        if let (Some(id), Some(seen)) = (initial, seen.get_mut(&node.output)) {
+            for value in graph.parameter(id).materialize() {
+                (seen.min, seen.max) = (seen.min.min(value), seen.max.max(value));
+            }
+        }
+    }
 }
 
 /// Shows the values that are to be measured.
@@ -124,6 +151,16 @@ pub fn quantization((low, high): (f32, f32)) -> Quantization {
     };
     let zero_point = (-128.0 - low / scale).round().clamp(-128.0, 127.0) as i32;
     Quantization { scale, zero_point }
+}
+
+/// The int16 quantization that covers a range, zero being zero.
+fn symmetric((low, high): (f32, f32)) -> Quantization {
+    let largest = high.max(-low);
+    let scale = if largest > 0.0 { largest } else { 1.0 } / f32::from(i16::MAX);
+    Quantization {
+        scale,
+        zero_point: 0,
+    }
 }
 
 impl Seen {

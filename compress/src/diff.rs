@@ -1,7 +1,7 @@
 //! A float graph and its image side by side: where the integers leave the real values, layer by layer.
 
 use crate::host::{self, HostError};
-use crate::lower::{LowerError, Lowered, Step, View, lower_with_views};
+use crate::lower::{Biases, LowerError, Lowered, Step, View, lower_with_views};
 use crate::passes::simplify;
 use crate::pipeline::prepared;
 use crate::scales::tentative;
@@ -80,7 +80,7 @@ pub struct Diff {
 pub fn diff(graph: &Graph, model: &Model, inputs: &[f32]) -> Result<Diff, DiffError> {
     let mut graph = prepared(graph, true);
     simplify(&mut graph);
-    let lowered = lower_with_views(&tentative(&graph))?;
+    let lowered = lower_with_views(&tentative(&graph), Biases::Rounded)?;
     let operators = lowered.program.operators.len();
     if operators != model.operator_count() {
         return Err(DiffError::Operators {

@@ -3,7 +3,7 @@
 use crate::calibrate::{CalibrateError, calibrate};
 use crate::encode::{Coding, EncodeError, Encoded, encode};
 use crate::host::{self, HostError};
-use crate::lower::{LowerError, lower};
+use crate::lower::{Biases, LowerError, lower};
 use crate::passes::codebook::{self, CodebookError};
 use crate::passes::{Amounts, prune, remove_dead_units, sensitivity, simplify, weights};
 use crate::scales::tentative;
@@ -151,6 +151,11 @@ pub fn compress(
     // A quantized model stays the one it is, unless a pass is to give it other weights.
     let plain = settings.prune.is_none() && settings.quantize.is_none() && settings.grid == 8;
     let mut graph = prepared(graph, plain);
+    let biases = if graph.values.iter().any(|v| v.quantization.is_some()) {
+        Biases::Exact
+    } else {
+        Biases::Rounded
+    };
     simplify(&mut graph);
     lower_check(&graph)?;
     check_layers(&graph, settings)?;
@@ -178,6 +183,7 @@ pub fn compress(
         data,
         calibration,
         settings,
+        biases,
         macs,
         checkpoints,
         stages: Vec::new(),
@@ -265,7 +271,7 @@ fn check_layers(graph: &Graph, settings: &Settings) -> Result<(), CompressError>
 
 /// Refuses what an image cannot hold before any time is spent on it.
 fn lower_check(graph: &Graph) -> Result<(), CompressError> {
-    match lower(&tentative(graph)) {
+    match lower(&tentative(graph), Biases::Rounded) {
         Err(error @ LowerError::Unsupported(_)) => Err(error.into()),
         Ok(program) => Ok(encode(&program, Coding::Plain).map(drop)?),
         _ => Ok(()),
@@ -313,6 +319,7 @@ struct Run<'a> {
     data: Option<(&'a Dataset, Option<&'a Dataset>)>,
     calibration: Vec<f32>,
     settings: &'a Settings,
+    biases: Biases,
     /// Multiply-accumulates of the graph as it came.
     macs: u64,
     checkpoints: &'a Checkpoints,
@@ -372,7 +379,7 @@ impl Run<'_> {
             (true, Some(false)) => Coding::Packed,
             (false, _) => Coding::Plain,
         };
-        let mut program = lower(&self.graph)?;
+        let mut program = lower(&self.graph, self.biases)?;
         program.macs = self.macs;
         Ok(encode(&program, coding)?)
     }

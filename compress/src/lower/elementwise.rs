@@ -139,7 +139,7 @@ impl Lowering<'_> {
             }
         };
         let shape = self.tensors[x].shape;
-        let tensor = self.emit(node, x, shape, q, kind);
+        let tensor = self.emit_wide(step, x, shape, q, kind)?;
         Ok(first.on(tensor))
     }
 

@@ -2,7 +2,7 @@
 
 use super::arrange::{Order, Sides};
 use super::view::View;
-use super::{LowerError, Lowered, Lowering, Step, Steps, refused};
+use super::{LowerError, Lowered, Lowering, Step, Steps, refused_at};
 use crate::program::{Kind, Program};
 use no_std_core::tensor::Shape;
 use trainer::graph::Graph;
@@ -60,11 +60,7 @@ pub(super) fn input_layouts(graph: &Graph, steps: &Steps) -> Result<Vec<Layout>,
     }
     if layouts.is_empty() {
         let value = graph.value(graph.input);
-        return Err(LowerError::Unsupported(vec![super::Refusal {
-            node: value.name.clone(),
-            op: "input",
-            reason: super::too_large(value.len()),
-        }]));
+        return Err(refused_at(value, "input", &super::too_large(value.len())));
     }
     Ok(layouts)
 }
@@ -123,7 +119,7 @@ impl Lowering<'_> {
 pub(super) fn without_unused(
     program: Program,
     completed: Vec<Option<(Step, View)>>,
-) -> Result<Lowered, LowerError> {
+) -> Lowered {
     let mut needed = vec![false; program.tensors.len()];
     (needed[program.input], needed[program.output]) = (true, true);
     for op in program.operators.iter().rev() {
@@ -155,9 +151,6 @@ pub(super) fn without_unused(
             (step, view.on(tensor))
         }));
     }
-    if kept.is_empty() {
-        return Err(refused("computes nothing; a model needs an operator"));
-    }
     let mut marks = needed.iter();
     let mut tensors = program.tensors;
     tensors.retain(|_| marks.next().copied().unwrap_or(false));
@@ -168,10 +161,10 @@ pub(super) fn without_unused(
         output: places[program.output],
         ..program
     };
-    Ok(Lowered {
+    Lowered {
         program,
         completed: completed_kept,
-    })
+    }
 }
 
 impl Kind {

@@ -25,7 +25,7 @@ impl Lowering<'_> {
             let matrix = Matrix::new(self.graph, *weight, *bias, &columns(&view))?;
             let shape = vector(units)?;
             let linear = self.linear(&matrix, view.tensor, q, range(step, q))?;
-            let tensor = self.emit(node, view.tensor, shape, q, Kind::Dense(linear));
+            let tensor = self.emit_wide(step, view.tensor, shape, q, Kind::Dense(linear))?;
             return Ok(View::rows(tensor, units));
         }
         let view = self.split_view(node.inputs[0])?;
@@ -35,7 +35,8 @@ impl Lowering<'_> {
         let matrix = Matrix::new(self.graph, *weight, *bias, &columns)?;
         let linear = self.linear(&matrix, input, q, range(step, q))?;
         let kind = conv_kind(&Window::square(1, 1), [1, 1], 1, linear);
-        let tensor = self.emit(node, input, self.with_channels(input, units)?, q, kind);
+        let shape = self.with_channels(input, units)?;
+        let tensor = self.emit_wide(step, input, shape, q, kind)?;
         Ok(View::packed(tensor, out, &order.axes()))
     }
 
@@ -61,7 +62,7 @@ impl Lowering<'_> {
         let matrix = Matrix::new(self.graph, *weight, *bias, &order)?;
         let linear = self.linear(&matrix, input, q, range(step, q))?;
         let kind = conv_kind(window, *dilation, *groups, linear);
-        self.image_output(node, input, q, kind)
+        self.filtered(node, step, input, kind)
     }
 
     /// Zeros between the input's elements, then a convolution with the kernel turned around.
@@ -94,7 +95,7 @@ impl Lowering<'_> {
         let matrix = self.turned(*weight, *bias, *groups)?;
         let linear = self.linear(&matrix, input, q, range(step, q))?;
         let kind = conv_kind(&turned, *dilation, *groups, linear);
-        self.image_output(node, input, q, kind)
+        self.filtered(node, step, input, kind)
     }
 
     /// The input's rows and columns `stride` apart, zeros between them and `more` behind.
@@ -171,7 +172,6 @@ impl Lowering<'_> {
             weights: weights.collect(),
             scales: vec![scale.into()],
             biases: real_biases(self.graph, bias, rows)?,
-            exact: super::linear::is_exact(self.graph, bias),
         })
     }
 
@@ -194,7 +194,9 @@ impl Lowering<'_> {
         }
         let input = self.arrange(node.inputs[0], &Order::image(), Sides::All)?;
         let kind = pool_kind(window, dilation, mean);
-        self.image_output(node, input, self.quantization_of(input), kind)
+        let (order, q) = (Order::image(), self.quantization_of(input));
+        let tensor = self.emit(node, input, order.shape(y)?, q, kind);
+        Ok(View::packed(tensor, y, &order.axes()))
     }
 
     /// Over the places of each channel a pool, over the channels a convolution with ones.
@@ -321,7 +323,7 @@ impl Lowering<'_> {
         q: Quantization,
         range: Output,
     ) -> Result<Linear, LowerError> {
-        matrix.linear(&self.tensors[input], q.scale.into(), range)
+        matrix.linear(&self.tensors[input], q.scale.into(), range, self.biases)
     }
 
     /// A tensor's shape with other channels.
@@ -346,17 +348,38 @@ impl Lowering<'_> {
         tensor
     }
 
-    /// As [`Self::emit`], of `[channels, height, width]`.
-    fn image_output(
+    /// As [`Self::emit`], for the operators that may write int16.
+    pub(super) fn emit_wide(
         &mut self,
-        node: &Node,
+        step: &Step,
         input: usize,
+        shape: Shape,
         q: Quantization,
         kind: Kind,
+    ) -> Result<usize, LowerError> {
+        let wide = self.graph.value(step.output).int16;
+        let relu = step.min == f32::NEG_INFINITY || step.min == 0.0;
+        if wide && !(relu && step.max == f32::INFINITY) {
+            return Err(refused(
+                "is int16 and clamped to other bounds than a Relu's; keep it int8",
+            ));
+        }
+        let tensor = self.emit(&self.graph.nodes[step.node], input, shape, q, kind);
+        self.tensors[tensor].wide = wide;
+        Ok(tensor)
+    }
+
+    /// The output of a convolution.
+    fn filtered(
+        &mut self,
+        node: &Node,
+        step: &Step,
+        input: usize,
+        kind: Kind,
     ) -> Result<View, LowerError> {
-        let shape = self.shape(node.output);
-        let order = Order::image();
-        let tensor = self.emit(node, input, order.shape(shape)?, q, kind);
+        let (shape, order) = (self.shape(node.output), Order::image());
+        let q = self.own_quantization(step.output)?;
+        let tensor = self.emit_wide(step, input, order.shape(shape)?, q, kind)?;
         Ok(View::packed(tensor, shape, &order.axes()))
     }
 }

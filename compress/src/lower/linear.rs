@@ -9,6 +9,15 @@ const BIAS_TOLERANCE: f64 = 1.0 / 8.0;
 /// Most bits of a stored bias (what `BitReader::read_signed` yields at once).
 const MAX_BIAS_BITS: u32 = 25;
 
+/// How many bits of a bias are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Biases {
+    /// As few as change an activation by less than an eighth of a step.
+    Rounded,
+    /// All: those of a model whose integers are to stay what they are.
+    Exact,
+}
+
 /// Weights on their grids and real biases.
 pub(super) struct Matrix {
     pub(super) name: String,
@@ -22,8 +31,6 @@ pub(super) struct Matrix {
     pub(super) scales: Vec<f64>,
     /// Per row.
     pub(super) biases: Vec<f64>,
-    /// Whether the biases are another quantizer's integers, of which no bit may go.
-    pub(super) exact: bool,
 }
 
 impl Matrix {
@@ -53,7 +60,6 @@ impl Matrix {
                 .collect(),
             scales: grid.scale.iter().map(|&s| s.into()).collect(),
             biases: real_biases(graph, bias, rows)?,
-            exact: is_exact(graph, bias),
         })
     }
 
@@ -67,12 +73,17 @@ impl Matrix {
             weights: vec![1; columns],
             scales: vec![factor],
             biases: vec![0.0],
-            exact: true,
         }
     }
 
     /// What turns the sums over inputs like `x` into integers of scale `y`.
-    pub(super) fn linear(&self, x: &Tensor, y: f64, range: Output) -> Result<Linear, LowerError> {
+    pub(super) fn linear(
+        &self,
+        x: &Tensor,
+        y: f64,
+        range: Output,
+        stored: Biases,
+    ) -> Result<Linear, LowerError> {
         if self.columns > MAX_ROW {
             let reason = format!("sums {} products; images allow {MAX_ROW}", self.columns);
             return Err(Refused(reason).into());
@@ -92,7 +103,10 @@ impl Matrix {
             return Err(LowerError::BiasRange(self.name.clone()));
         }
         let largest = scales.iter().fold(0.0f64, |max, s| max.max(s / y));
-        let tolerated = if self.exact { 0 } else { tolerated_bits(largest) };
+        let tolerated = match stored {
+            Biases::Exact => 0,
+            Biases::Rounded => tolerated_bits(largest),
+        };
         let bias_shift = tolerated.max(needed_bits(&exact));
         Ok(Linear {
             name: self.name.clone(),
@@ -137,11 +151,6 @@ pub(super) fn real_biases(
 ) -> Result<Vec<f64>, LowerError> {
     let values = bias.map_or_else(|| Ok(vec![0.0; rows]), |id| finite(graph, id))?;
     Ok(values.into_iter().map(f64::from).collect())
-}
-
-/// Whether a bias came as integers.
-pub(super) fn is_exact(graph: &Graph, bias: Option<ParamId>) -> bool {
-    bias.is_some_and(|id| graph.parameter(id).grid.is_some())
 }
 
 /// The nearest `mantissa · 2^−shift` with 31 significant bits, or as many as the shift allows.

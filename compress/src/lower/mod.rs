@@ -17,6 +17,7 @@ mod view;
 
 pub(crate) use elementwise::{dequantized, integers};
 pub use interface::{ROW_MAJOR, channels_last};
+pub use linear::Biases;
 pub use steps::{Step, Steps, steps};
 pub(crate) use view::{Pattern, View};
 
@@ -81,6 +82,15 @@ impl From<Refused> for LowerError {
     }
 }
 
+/// As [`refused`], of an end of the network.
+fn refused_at(value: &trainer::graph::Value, end: &'static str, reason: &str) -> LowerError {
+    LowerError::Unsupported(vec![Refusal {
+        node: value.name.clone(),
+        op: end,
+        reason: reason.to_owned(),
+    }])
+}
+
 fn refused(reason: impl Into<String>) -> LowerError {
     Refused(reason.into()).into()
 }
@@ -89,8 +99,8 @@ fn refused(reason: impl Into<String>) -> LowerError {
 ///
 /// # Errors
 /// When the graph holds operators that images do not have, or is not quantized.
-pub fn lower(graph: &Graph) -> Result<Program, LowerError> {
-    Ok(lower_with_views(graph)?.program)
+pub fn lower(graph: &Graph, biases: Biases) -> Result<Program, LowerError> {
+    Ok(lower_with_views(graph, biases)?.program)
 }
 
 /// A program with what its tensors stand for.
@@ -101,11 +111,11 @@ pub(crate) struct Lowered {
 }
 
 /// As [`lower`], with the places of values.
-pub(crate) fn lower_with_views(graph: &Graph) -> Result<Lowered, LowerError> {
+pub(crate) fn lower_with_views(graph: &Graph, biases: Biases) -> Result<Lowered, LowerError> {
     let steps = steps(graph);
     let mut best: Option<(usize, Lowered)> = None;
     for layout in interface::input_layouts(graph, &steps)? {
-        let lowered = Lowering::new(graph, &steps).run(&layout)?;
+        let lowered = Lowering::new(graph, &steps, biases).run(&layout)?;
         let moved = lowered.program.elements_moved();
         if best.as_ref().is_none_or(|(least, _)| moved < *least) {
             best = Some((moved, lowered));
@@ -143,6 +153,7 @@ pub(crate) const PLACES: Quantization = Quantization {
 struct Lowering<'g> {
     graph: &'g Graph,
     steps: &'g Steps,
+    biases: Biases,
     tensors: Vec<Tensor>,
     operators: Vec<Operator>,
     views: HashMap<ValueId, View>,
@@ -153,10 +164,11 @@ struct Lowering<'g> {
 }
 
 impl<'g> Lowering<'g> {
-    fn new(graph: &'g Graph, steps: &'g Steps) -> Self {
+    fn new(graph: &'g Graph, steps: &'g Steps, biases: Biases) -> Self {
         Self {
             graph,
             steps,
+            biases,
             tensors: Vec::new(),
             operators: Vec::new(),
             views: HashMap::new(),
@@ -167,6 +179,10 @@ impl<'g> Lowering<'g> {
 
     fn run(mut self, layout: &interface::Layout) -> Result<Lowered, LowerError> {
         let graph = self.graph;
+        if graph.value(graph.input).int16 {
+            let value = graph.value(graph.input);
+            return Err(refused_at(value, "input", "is int16; keep it int8"));
+        }
         let q = self.own_quantization(graph.input)?;
         let name = graph.value(graph.input).name.clone();
         let input = self.add_tensor(&name, layout.shape, q);
@@ -175,12 +191,13 @@ impl<'g> Lowering<'g> {
         let mut refusals = Vec::new();
         for (place, node) in graph.nodes.iter().enumerate() {
             self.name.clone_from(&node.name);
+            let first = self.operators.len();
             let result = if heads.peek().is_some_and(|step| step.node == place) {
                 heads.next().map_or(Ok(()), |step| self.step(step))
             } else {
                 self.renamed(node)
             };
-            match result {
+            match result.and_then(|()| self.check_wide(first)) {
                 Ok(()) => {}
                 Err(LowerError::Unsupported(reasons)) => {
                     refusals.extend(reasons.into_iter().map(|r| Refusal {
@@ -197,6 +214,23 @@ impl<'g> Lowering<'g> {
             self.finish(input, layout)
         } else {
             Err(LowerError::Unsupported(refusals))
+        }
+    }
+
+    /// Refuses the operators from `first` on that have no int16 form.
+    fn check_wide(&self, first: usize) -> Result<(), LowerError> {
+        let is_wide = |tensor: usize| self.tensors[tensor].wide;
+        let beyond = |op: &&Operator| {
+            let wide = is_wide(op.output) || op.reads().any(is_wide);
+            let may = matches!(op.kind, Kind::Dense(_) | Kind::Conv { .. } | Kind::Add { .. });
+            wide && !may
+        };
+        match self.operators[first..].iter().find(beyond) {
+            Some(op) => Err(refused(format!(
+                "reads or writes '{}' as int16, which layers, sums and differences alone do; keep it int8",
+                self.tensors[op.input].name
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -234,6 +268,9 @@ impl<'g> Lowering<'g> {
 
     fn step(&mut self, step: &Step) -> Result<(), LowerError> {
         let node = &self.graph.nodes[step.node];
+        if self.graph.value(step.output).int16 && !may_be_wide(&node.op) {
+            return Err(refused("cannot write int16; keep its output int8"));
+        }
         let view = self.lowered(node, step)?;
         self.views.insert(node.output, view);
         self.requantize_as_given(node.output)
@@ -331,6 +368,10 @@ impl<'g> Lowering<'g> {
             .map(|(key, value)| (key.clone(), value.clone()))
             .chain(rows.map(|value| (ROW_MAJOR.to_owned(), value.to_owned())))
             .collect();
+        if self.tensors[output].wide {
+            let value = self.graph.value(self.graph.output);
+            return Err(refused_at(value, "output", "is int16; keep it int8"));
+        }
         let completed = self.completed();
         let program = Program {
             tensors: self.tensors,
@@ -340,7 +381,7 @@ impl<'g> Lowering<'g> {
             macs: self.graph.macs(),
             metadata,
         };
-        interface::without_unused(program, completed)
+        Ok(interface::without_unused(program, completed))
     }
 
     /// Each step beside the operator that is the last to write its output.
@@ -355,6 +396,12 @@ impl<'g> Lowering<'g> {
         }
         completed
     }
+}
+
+/// Whether an operator may write int16.
+fn may_be_wide(op: &Op) -> bool {
+    let layer = op.weight().is_some();
+    layer || matches!(op, Op::Add | Op::Sub)
 }
 
 fn too_large(len: usize) -> String {

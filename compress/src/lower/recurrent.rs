@@ -51,7 +51,7 @@ impl Lowering<'_> {
                 biases,
                 ..Matrix::new(self.graph, id, None, &order)?
             };
-            matrix.linear(x, GATE_STEP, full_range(hidden))
+            matrix.linear(x, GATE_STEP, full_range(hidden), self.biases)
         };
         let state_bits = match cell {
             program::Cell::Lstm => CELL_BITS,
