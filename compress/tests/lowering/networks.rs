@@ -260,14 +260,20 @@ fn pruned(graph: &Graph, sparsity: f64) -> Graph {
     graph
 }
 
+/// All reasons at once, also those behind a node that is refused.
 #[test]
 fn what_no_image_holds_is_refused_by_name_before_any_work() {
     let mut b = Builder::new(1, &[2, 5, 5]);
-    let x = b.conv(b.graph.input, 4, padded(1, 1, [1; 4]), 1);
+    let x = b.conv(b.input(), 4, padded(1, 1, [1; 4]), 1);
+    let y = b.conv(x, 4, padded(3, 1, [1; 4]), 1);
+    let x = b.push(Op::Div, &[x, y]);
     b.push(Op::GlobalAveragePool, &[x]);
     let range = Some((-1.0, 1.0));
     let examples = Examples::Synthetic { range, seed: 5 };
     let settings = Settings::default();
     let error = compress(&b.graph, examples, &settings, &Checkpoints::default()).unwrap_err();
-    assert!(error.to_string().contains("node 'n0' (Conv)"), "{error}");
+    let lines: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 2, "{error}");
+    assert!(lines[0].starts_with("node 'n0' (Conv): "), "{error}");
+    assert!(lines[1].starts_with("node 'n2' (Div): "), "{error}");
 }
