@@ -225,15 +225,17 @@ impl Memory {
         let bytes = op.kind.scratch_bytes();
         let scratch_end = op.scratch.checked_add(bytes).ok_or(FormatError::Arena)?;
         let shares = |t: &Tensor| {
-            op.kind.in_place() && t.offset == op.output.offset && t.shape == op.output.shape
+            op.kind.in_place()
+                && t.offset == op.output.offset
+                && (t.shape, t.wide) == (op.output.shape, op.output.wide)
         };
         let follows = |t: &Tensor| {
             let ahead = t.offset.checked_sub(op.output.offset);
             matches!((ahead, op.clearance()), (Some(ahead), Some(least)) if ahead >= least)
         };
-        let output_free = op.reads().all(|t| {
-            !t.overlaps(op.output.offset, op.output.end()) || shares(t) || follows(t)
-        });
+        let output_free = op
+            .reads()
+            .all(|t| !t.overlaps(op.output.offset, op.output.end()) || shares(t) || follows(t));
         let scratch_free = op
             .reads()
             .chain([&op.output])

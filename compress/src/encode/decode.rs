@@ -1,13 +1,13 @@
 //! An image back to the program it was written from, and the account of its bytes.
 
 use super::image::{Layer, assemble, layers};
-use super::ledger::Ledger;
 use super::kinds::kind;
+use super::ledger::Ledger;
 use super::weights::{self, Written};
 use crate::plan::ArenaPlan;
 use crate::program::{Linear, Operator, Program, Tensor};
-use no_std_core::operator;
 use no_std_core::Model;
+use no_std_core::operator;
 use no_std_core::weights::{Positions, Values, Weights};
 
 /// What an image's bytes are for.
@@ -26,6 +26,7 @@ pub fn decode(model: &Model) -> Program {
         shape: t.shape,
         scale: f32::from_bits(t.scale_bits),
         zero_point: t.zero_point,
+        wide: t.wide,
     });
     let operators = model.operators().enumerate().map(|(i, op)| Operator {
         name: format!("operator{i}"),
@@ -86,7 +87,9 @@ pub fn recount(model: &Model) -> Option<Recount> {
         .zip(&program.operators)
         .map(|(stored, op)| {
             let pairs = stored.kind.linears().zip(op.kind.linears());
-            pairs.map(|(stored, linear)| written(stored, linear)).collect()
+            pairs
+                .map(|(stored, linear)| written(stored, linear))
+                .collect()
         })
         .collect::<Option<_>>()?;
     let plan = ArenaPlan {

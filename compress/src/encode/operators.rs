@@ -163,7 +163,9 @@ fn write_normalizing(image: &mut Writer, kind: &Kind) {
             image.varint(Category::Operators, *size);
             image.u8(Category::Operators, *step);
             image.u8(Category::Operators, (table.len() - 1) as u8);
-            table.iter().for_each(|&f| image.u32(Category::Operators, f));
+            table
+                .iter()
+                .for_each(|&f| image.u32(Category::Operators, f));
         }
         _ => {}
     }
@@ -187,7 +189,9 @@ fn write_factors(image: &mut Writer, mantissas: &[i32; 2], shift: u8) {
 }
 
 fn write_elements(image: &mut Writer, category: Category, elements: &[i8]) {
-    elements.iter().for_each(|&element| image.i8(category, element));
+    elements
+        .iter()
+        .for_each(|&element| image.i8(category, element));
 }
 
 fn write_exponentials(image: &mut Writer, exponentials: &[u16]) {
@@ -264,7 +268,10 @@ fn write_recurrent(image: &mut Writer, layer: &Recurrent, forms: [&Written; 2]) 
     let cell = CELLS.iter().position(|&cell| cell == layer.cell);
     image.u8(Category::Operators, cell.unwrap_or(0) as u8);
     let flags = [
-        (layer.initial_hidden.is_some(), recurrent_flag::INITIAL_HIDDEN),
+        (
+            layer.initial_hidden.is_some(),
+            recurrent_flag::INITIAL_HIDDEN,
+        ),
         (layer.initial_state.is_some(), recurrent_flag::INITIAL_STATE),
         (layer.cell_output.is_some(), recurrent_flag::CELL_OUTPUT),
         (layer.carried, recurrent_flag::CARRIED),
@@ -294,7 +301,10 @@ fn write_recurrent(image: &mut Writer, layer: &Recurrent, forms: [&Written; 2]) 
 
 /// Integers without the zeros at the end of all.
 fn write_integers(image: &mut Writer, category: Category, integers: &[i32]) {
-    let zeros = integers.iter().filter(|&&i| i != 0).map(|i| i.trailing_zeros());
+    let zeros = integers
+        .iter()
+        .filter(|&&i| i != 0)
+        .map(|i| i.trailing_zeros());
     write_packed(image, category, integers, zeros.min().unwrap_or(0) as u8);
 }
 

@@ -123,7 +123,7 @@ fn blocks(
         .iter()
         .zip(lifetimes)
         .map(|(tensor, &(first, last))| Block {
-            bytes: tensor.shape.len(),
+            bytes: tensor.bytes(),
             first,
             last,
         })

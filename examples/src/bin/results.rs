@@ -105,7 +105,7 @@ fn emulate(image: &Path, core: Core, test: &Dataset) -> Result<Measurement, Fail
     };
     let images = |model: &Model| {
         let quantized =
-            (0..IMAGES.min(test.len())).flat_map(|i| quantize(&model.input(), test.input(i)));
+            (0..IMAGES.min(test.len())).flat_map(|i| quantize(&model, test.input(i)));
         Ok(Inputs::new(model.input_len(), quantized.collect()))
     };
     Ok(measure(image, core, images, options)?)

@@ -293,6 +293,9 @@ impl<'a> Operator<'a> {
     /// How many bytes at least the input must begin behind the output, of the operators that may then
     /// write over what they have read.
     pub fn clearance(&self) -> Option<usize> {
+        if self.is_wide() {
+            return None;
+        }
         let window = match &self.kind {
             Kind::Conv { window, linear, .. } if linear.weights.is_plain() => window,
             Kind::MaxPool(window) | Kind::AveragePool { window, .. } => window,
@@ -300,6 +303,21 @@ impl<'a> Operator<'a> {
         };
         let (input, output) = (&self.input.shape, &self.output.shape);
         Some(overlap::clearance(window, input, output))
+    }
+
+    /// Whether a tensor read or written has int16 elements.
+    pub fn is_wide(&self) -> bool {
+        self.output.wide || self.reads().any(|tensor| tensor.wide)
+    }
+
+    /// Whether it is one that computes on int16 elements: of plain weights, or a sum.
+    fn may_be_wide(&self) -> bool {
+        let plain = match &self.kind {
+            Kind::Dense(linear) | Kind::Conv { linear, .. } => linear.weights.is_plain(),
+            Kind::Add { .. } => true,
+            _ => false,
+        };
+        plain && cfg!(feature = "wide")
     }
 
     /// The tensors read: none, one or two.
@@ -324,6 +342,19 @@ pub(crate) fn parse<'a>(
     op.input = tensors.nth(cursor.varint()?)?;
     op.output = tensors.nth(cursor.varint()?)?;
     op.scratch = cursor.size()?;
+    parse_kind(code, cursor, tensors, op)?;
+    if op.is_wide() && !op.may_be_wide() {
+        return Err(FormatError::Operator);
+    }
+    Ok(())
+}
+
+fn parse_kind<'a>(
+    code: u8,
+    cursor: &mut Cursor<'a>,
+    tensors: &Tensors,
+    op: &mut Operator<'a>,
+) -> Result<(), FormatError> {
     match code {
         opcode::DENSE => dense(cursor, op),
         opcode::CONV => window::conv(cursor, op),
