@@ -102,6 +102,7 @@ pub(super) fn unary(function: Unary, x: Tensor<2>) -> Tensor<2> {
         }
         Unary::Gelu { approximate: false } => activation::gelu(x),
         Unary::Gelu { approximate: true } => activation::gelu_approximate(x),
+        Unary::Erf => x.erf(),
         Unary::Exp => x.exp(),
         Unary::Sqrt => x.sqrt(),
     }
