@@ -5,14 +5,16 @@ use crate::graph::{Affine, Graph, Op, Quantization, ValueId};
 
 /// Folds every pair whose value is read in no other way.
 pub(super) fn fold(graph: &mut Graph) {
-    for i in 0..graph.nodes.len() {
-        let node = &graph.nodes[i];
+    let mut i = 0;
+    // Nodes behind this one go.
+    while let Some(node) = graph.nodes.get(i) {
         if let Op::QuantizeLinear(affine) = &node.op
             && let Some(quantization) = per_tensor(affine)
         {
             let (value, quantized) = (node.inputs[0], node.output);
             fold_at(graph, value, quantized, quantization);
         }
+        i += 1;
     }
     graph.remove_unused();
 }
