@@ -84,7 +84,11 @@ pub fn calibrate(graph: &mut Graph, inputs: &[f32], method: Method) -> Result<()
     observe(graph, inputs, &mut seen, |_, seen, values| {
         seen.count(values)
     })?;
-    let wide: Vec<ValueId> = seen.keys().copied().filter(|v| graph.value(*v).int16).collect();
+    let wide: Vec<ValueId> = seen
+        .keys()
+        .copied()
+        .filter(|v| graph.value(*v).int16)
+        .collect();
     let measured = |id: ValueId| {
         // The input's range is a fact of the data's format: clipping it would buy nothing.
         let method = if id == graph_input {

@@ -140,8 +140,9 @@ fn float_values(
     layers: &[Layer],
     inputs: &[f32],
 ) -> Result<HashMap<ValueId, Vec<f32>>, TrainError> {
-    let mut real: HashMap<ValueId, Vec<f32>> =
-        (layers.iter()).map(|l| (l.step.output, Vec::new())).collect();
+    let mut real: HashMap<ValueId, Vec<f32>> = (layers.iter())
+        .map(|l| (l.step.output, Vec::new()))
+        .collect();
     let graph = prepared(graph, false);
     activations(&graph, inputs, DeviceChoice::Cpu, |id, values| {
         if let Some(all) = real.get_mut(&id) {
@@ -204,7 +205,9 @@ fn compare(
         return sums;
     };
     for (example, input) in inputs.chunks(model.input_len()).enumerate() {
-        session.input_mut().copy_from_slice(&host::quantize(model, input));
+        session
+            .input_mut()
+            .copy_from_slice(&host::quantize(model, input));
         let (mut operator, mut next) = (0, 0);
         session.run_observed(|op, output| {
             if let Some(layer) = layers.get(next).filter(|l| l.operator == operator) {

@@ -48,9 +48,7 @@ pub fn run(model: &Model, inputs: &[f32]) -> Result<Vec<i8>, HostError> {
         .zip(inputs.par_chunks(length))
         .for_each_init(
             || vec![0; model.arena_bytes()],
-            |arena, (output, input)| {
-                run_one(model, arena, &quantize(model, input), output)
-            },
+            |arena, (output, input)| run_one(model, arena, &quantize(model, input), output),
         );
     Ok(outputs)
 }

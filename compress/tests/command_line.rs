@@ -400,7 +400,10 @@ fn bad_models_are_one_line() {
         &["[3]", "[1, 28, 28]"],
     );
     write(&windows_on_padding(), &t.path("padded.onnx"));
-    t.refuses("compress padded.onnx -o m.pith", &["'only' (Conv)", "pad less"]);
+    t.refuses(
+        "compress padded.onnx -o m.pith",
+        &["'only' (Conv)", "pad less"],
+    );
 }
 
 /// A node that no image holds.

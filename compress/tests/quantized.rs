@@ -68,14 +68,20 @@ fn check(folder: &str, name: &str) {
     } else {
         assert!(most <= allowed, "{name}: {most} steps off, not {allowed}");
         let sum = |steps: &[f32]| steps.iter().sum::<f32>();
-        assert!(sum(&ours) <= sum(&theirs), "{name}: further off than ONNX Runtime from itself");
+        assert!(
+            sum(&ours) <= sum(&theirs),
+            "{name}: further off than ONNX Runtime from itself"
+        );
     }
     let examples = found.chunks(classes).zip(reference.y.chunks(classes));
     for (i, (ours, theirs)) in examples.enumerate() {
         let (a, b) = (largest(ours), largest(theirs));
         let apart = reference.steps(ours, theirs);
         let margin = (theirs[b] - theirs[a]) / reference.step;
-        assert!(a == b || margin <= 2.0 * worst(&apart), "{name}: input {i} is {a}, not {b}");
+        assert!(
+            a == b || margin <= 2.0 * worst(&apart),
+            "{name}: input {i} is {a}, not {b}"
+        );
     }
 }
 

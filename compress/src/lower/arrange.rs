@@ -51,12 +51,8 @@ impl Order {
 
     pub(super) fn shape(&self, value: &[usize]) -> Result<Shape, LowerError> {
         let side = |axes: &[usize]| axes.iter().map(|&axis| value[axis]).product();
-        Shape::new(
-            side(&self.height),
-            side(&self.width),
-            side(&self.channels),
-        )
-        .ok_or_else(|| refused(too_large(value.iter().product())))
+        Shape::new(side(&self.height), side(&self.width), side(&self.channels))
+            .ok_or_else(|| refused(too_large(value.iter().product())))
     }
 }
 
@@ -93,9 +89,7 @@ impl Lowering<'_> {
         let view = self.view(value)?;
         let len = view.len();
         let shape = match *self.shape(value) {
-            [ref lead @ .., width, channels] => {
-                Shape::new(lead.iter().product(), width, channels)
-            }
+            [ref lead @ .., width, channels] => Shape::new(lead.iter().product(), width, channels),
             _ => Shape::new(1, 1, len),
         };
         let shape = shape.ok_or_else(|| refused(too_large(len)))?;
@@ -181,12 +175,7 @@ impl Lowering<'_> {
     }
 
     /// An order with some axes as the channels and the others as they are.
-    pub(super) fn channels_order(
-        &self,
-        view: &View,
-        shape: &[usize],
-        channels: &[usize],
-    ) -> Order {
+    pub(super) fn channels_order(&self, view: &View, shape: &[usize], channels: &[usize]) -> Order {
         let order = self.natural_order(view, shape).axes();
         let places = order.into_iter().filter(|axis| !channels.contains(axis));
         Order {
@@ -243,7 +232,8 @@ impl Lowering<'_> {
         let mut starts = vec![(from.offset as isize, to.offset)];
         for axis in &axes[..outer] {
             let steps = |&(from, to): &(isize, usize)| {
-                let at = move |i: usize| (from + i as isize * axis.from_step, to + i * axis.to_step);
+                let at =
+                    move |i: usize| (from + i as isize * axis.from_step, to + i * axis.to_step);
                 (0..axis.count).map(at).collect::<Vec<_>>()
             };
             starts = starts.iter().flat_map(steps).collect();
@@ -299,10 +289,7 @@ fn moved_constants(values: &[i8], from: &View, to: &View) -> Vec<i8> {
 
 /// Loops over two views of the same values by the order in which the first stands in memory:
 /// `(steps, stride of the first, stride of the second)`.
-pub(super) fn in_memory_order(
-    first: &View,
-    second: &View,
-) -> Option<Vec<(usize, usize, isize)>> {
+pub(super) fn in_memory_order(first: &View, second: &View) -> Option<Vec<(usize, usize, isize)>> {
     let mut loops = common(first.runs(), second.runs())?;
     loops.sort_by_key(|&(_, stride, _)| std::cmp::Reverse(stride));
     loops

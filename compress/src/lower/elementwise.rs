@@ -71,9 +71,7 @@ impl Lowering<'_> {
         let own = self.graph.value(node.output).quantization;
         let q = own.unwrap_or(default);
         let function = |x: f64| match node.op {
-            Op::QuantizeLinear(_) => {
-                ((x / scale).round_ties_even() + zero_point).clamp(low, high)
-            }
+            Op::QuantizeLinear(_) => ((x / scale).round_ties_even() + zero_point).clamp(low, high),
             _ => (x - zero_point) * scale,
         };
         let entries = table(from, q, full_range(q), function);
@@ -189,7 +187,8 @@ impl Lowering<'_> {
         let shape = self.tensors[first.tensor].shape;
         let sides = [shape.height, shape.width, shape.channels];
         let cut = |loops| sides_of(loops, sides);
-        let by_side = cut(loops).ok_or_else(|| refused("combines orders that no loops describe"))?;
+        let by_side =
+            cut(loops).ok_or_else(|| refused("combines orders that no loops describe"))?;
         // A side along which nothing changes has one element.
         let constant = |runs: &Vec<Run>| runs.iter().all(|run| run.stride == 0);
         let side = |i: usize| if constant(&by_side[i]) { 1 } else { sides[i] };
@@ -224,9 +223,7 @@ impl Lowering<'_> {
         let integers: Vec<i8> = values.iter().map(|&v| integer(q, v.into())).collect();
         let len = integers.len();
         let shape = match *self.shape(node.output) {
-            [ref lead @ .., width, channels] => {
-                Shape::new(lead.iter().product(), width, channels)
-            }
+            [ref lead @ .., width, channels] => Shape::new(lead.iter().product(), width, channels),
             _ => Shape::new(1, 1, len),
         };
         let shape = shape.ok_or_else(|| refused(super::too_large(len)))?;
@@ -365,27 +362,30 @@ pub(super) fn table(
 }
 
 /// Loops in memory order cut at the sides of a tensor, innermost last, as runs of the second stride.
-fn sides_of(
-    mut loops: Vec<(usize, usize, isize)>,
-    sides: [usize; 3],
-) -> Option<[Vec<Run>; 3]> {
+fn sides_of(mut loops: Vec<(usize, usize, isize)>, sides: [usize; 3]) -> Option<[Vec<Run>; 3]> {
     let mut cut = [Vec::new(), Vec::new(), Vec::new()];
     for side in (0..3).rev() {
         let mut left = sides[side];
         while left > 1 {
             let (size, first, stride) = loops.pop()?;
-            let taken = if left.is_multiple_of(size) { size } else { left };
+            let taken = if left.is_multiple_of(size) {
+                size
+            } else {
+                left
+            };
             if !size.is_multiple_of(taken) {
                 return None;
             }
             if taken < size {
-                loops.push((
-                    size / taken,
-                    first * taken,
-                    stride * taken as isize,
-                ));
+                loops.push((size / taken, first * taken, stride * taken as isize));
             }
-            cut[side].insert(0, Run { size: taken, stride });
+            cut[side].insert(
+                0,
+                Run {
+                    size: taken,
+                    stride,
+                },
+            );
             left /= taken;
         }
     }

@@ -85,7 +85,11 @@ fn layouts_of(shape: &[usize]) -> Vec<Layout> {
 }
 
 /// The metadata on rows, where they differ from channels last.
-pub(super) fn row_major(input: &Shape, input_rows: bool, output_rows: bool) -> Option<&'static str> {
+pub(super) fn row_major(
+    input: &Shape,
+    input_rows: bool,
+    output_rows: bool,
+) -> Option<&'static str> {
     let differs = input.channels > 1 && input.channels < input.len();
     match (input_rows && differs, output_rows) {
         (true, true) => Some("input output"),
@@ -116,10 +120,7 @@ impl Lowering<'_> {
 }
 
 /// Without operators whose results nothing reads, and without their tensors.
-pub(super) fn without_unused(
-    program: Program,
-    completed: Vec<Option<(Step, View)>>,
-) -> Lowered {
+pub(super) fn without_unused(program: Program, completed: Vec<Option<(Step, View)>>) -> Lowered {
     let mut needed = vec![false; program.tensors.len()];
     (needed[program.input], needed[program.output]) = (true, true);
     for op in program.operators.iter().rev() {

@@ -80,7 +80,9 @@ impl Lowering<'_> {
         };
         let reach = [0, 1].map(|a| (window.kernel[a] - 1) * dilation[a]);
         if (0..4).any(|i| window.padding[i] > reach[i % 2]) {
-            return Err(refused("pads more than its kernel reaches; slice the output"));
+            return Err(refused(
+                "pads more than its kernel reaches; slice the output",
+            ));
         }
         let turned = Window {
             stride: [1, 1],
@@ -275,9 +277,8 @@ impl Lowering<'_> {
         let rank = second_shape.len();
         let heights: Vec<usize> = (0..rank - 2).collect();
         let turned = Order::new(&heights, &[rank - 1], &[rank - 2]);
-        let is = |order: &Order| {
-            second.runs() == View::packed(0, &second_shape, &order.axes()).runs()
-        };
+        let is =
+            |order: &Order| second.runs() == View::packed(0, &second_shape, &order.axes()).runs();
         let order = Order::new(&heights, &[rank - 2], &[rank - 1]);
         let transposed = is(&turned) && !is(&order);
         let order = if transposed { &turned } else { &order };
@@ -327,7 +328,11 @@ impl Lowering<'_> {
     }
 
     /// A tensor's shape with other channels.
-    pub(super) fn with_channels(&self, tensor: usize, channels: usize) -> Result<Shape, LowerError> {
+    pub(super) fn with_channels(
+        &self,
+        tensor: usize,
+        channels: usize,
+    ) -> Result<Shape, LowerError> {
         let Shape { height, width, .. } = self.tensors[tensor].shape;
         let shape = Shape::new(height, width, channels);
         shape.ok_or_else(|| refused(super::too_large(height * width * channels)))

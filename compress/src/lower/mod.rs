@@ -222,7 +222,10 @@ impl<'g> Lowering<'g> {
         let is_wide = |tensor: usize| self.tensors[tensor].wide;
         let beyond = |op: &&Operator| {
             let wide = is_wide(op.output) || op.reads().any(is_wide);
-            let may = matches!(op.kind, Kind::Dense(_) | Kind::Conv { .. } | Kind::Add { .. });
+            let may = matches!(
+                op.kind,
+                Kind::Dense(_) | Kind::Conv { .. } | Kind::Add { .. }
+            );
             wide && !may
         };
         match self.operators[first..].iter().find(beyond) {
@@ -359,7 +362,8 @@ impl<'g> Lowering<'g> {
 
     /// What is left once nothing needless is computed, in the order in which the outside knows it.
     fn finish(mut self, input: usize, layout: &interface::Layout) -> Result<Lowered, LowerError> {
-        self.name.clone_from(&self.graph.value(self.graph.output).name);
+        self.name
+            .clone_from(&self.graph.value(self.graph.output).name);
         let (output, output_rows) = self.output()?;
         let rows = interface::row_major(&self.tensors[input].shape, layout.rows, output_rows);
         let metadata = self.graph.metadata.iter();

@@ -29,7 +29,9 @@ impl Lowering<'_> {
         let q = self.own_quantization(node.output)?;
         let order = Order::new(&[], &[0], &[1]);
         let input = self.arrange(node.inputs[0], &order, Sides::All)?;
-        let Shape { width, channels, .. } = self.tensors[input].shape;
+        let Shape {
+            width, channels, ..
+        } = self.tensors[input].shape;
         let out = self.shape(node.output);
         let units = out[out.len() - 1];
         let steps = if layer.cell_output { 1 } else { width };

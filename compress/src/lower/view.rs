@@ -103,12 +103,7 @@ impl View {
     }
 
     /// Of one axis the places that two nested loops of equal steps name.
-    pub(crate) fn selected(
-        &self,
-        shape: &[usize],
-        axis: usize,
-        pattern: &Pattern,
-    ) -> Option<Self> {
+    pub(crate) fn selected(&self, shape: &[usize], axis: usize, pattern: &Pattern) -> Option<Self> {
         let mut axes = self.axes(shape)?;
         let run = match axes[axis][..] {
             [] => Run { size: 1, stride: 0 },
@@ -264,8 +259,12 @@ impl Pattern {
             let Some(chunk) = places.get(outer * inner..(outer + 1) * inner) else {
                 return false;
             };
-            let expected = |i: usize| start as isize + outer as isize * outer_step + i as isize * step(0);
-            chunk.iter().enumerate().all(|(i, &place)| place as isize == expected(i))
+            let expected =
+                |i: usize| start as isize + outer as isize * outer_step + i as isize * step(0);
+            chunk
+                .iter()
+                .enumerate()
+                .all(|(i, &place)| place as isize == expected(i))
         };
         let outer = (1..).take_while(repeats).count() + 1;
         let loops = if outer == 1 {
@@ -310,7 +309,9 @@ mod tests {
 
         let pattern = Pattern::of(&[3, 1]).unwrap();
         let picked = view.selected(&[2, 3, 4], 2, &pattern).unwrap();
-        let expected: Vec<usize> = (0..12).map(|i| at(i / 6, i / 2 % 3, 3 - i % 2 * 2)).collect();
+        let expected: Vec<usize> = (0..12)
+            .map(|i| at(i / 6, i / 2 % 3, 3 - i % 2 * 2))
+            .collect();
         assert_eq!(picked.places(), expected);
         assert!(!picked.is_whole(24));
     }
@@ -318,7 +319,11 @@ mod tests {
     #[test]
     fn repetitions_are_views() {
         let view = View::rows(0, 3);
-        for places in [vec![0, 0, 1, 1, 2, 2], vec![0, 1, 2, 0, 1, 2], vec![2, 1, 0]] {
+        for places in [
+            vec![0, 0, 1, 1, 2, 2],
+            vec![0, 1, 2, 0, 1, 2],
+            vec![2, 1, 0],
+        ] {
             let pattern = Pattern::of(&places).unwrap();
             assert_eq!(view.selected(&[3], 0, &pattern).unwrap().places(), places);
         }
@@ -346,7 +351,13 @@ mod tests {
     #[test]
     fn axes_that_cut_through_runs_are_none() {
         let view = View::packed(0, &[4, 3], &[1, 0]);
-        assert_eq!(view.axes(&[2, 6]), Some(vec![vec![Run { size: 2, stride: 2 }], vec![Run { size: 2, stride: 1 }, Run { size: 3, stride: 4 }]]));
+        assert_eq!(
+            view.axes(&[2, 6]),
+            Some(vec![
+                vec![Run { size: 2, stride: 2 }],
+                vec![Run { size: 2, stride: 1 }, Run { size: 3, stride: 4 }]
+            ])
+        );
         assert_eq!(view.axes(&[6, 2]), None);
         assert!(View::rows(0, 12).axes(&[6, 2]).is_some());
     }

@@ -118,7 +118,9 @@ mod tests {
 
     /// Inputs that are all positive, so that rounding errors of weights do not cancel.
     fn inputs() -> Vec<f32> {
-        (0..30 * 72).map(|i| ((i * 37) % 101) as f32 / 100.0).collect()
+        (0..30 * 72)
+            .map(|i| ((i * 37) % 101) as f32 / 100.0)
+            .collect()
     }
 
     fn mean_error(float: &Graph, graph: &Graph) -> f64 {
@@ -137,10 +139,15 @@ mod tests {
         let float = network();
         let mut graph = float.clone();
         // Two bits: −1, 0, 1.
-        weights(&float).into_iter().for_each(|id| per_tensor_grid(&mut graph, id, 1));
+        weights(&float)
+            .into_iter()
+            .for_each(|id| per_tensor_grid(&mut graph, id, 1));
         let before = mean_error(&float, &graph);
         assert_eq!(correct_biases(&mut graph, &float, &inputs()).unwrap(), 2);
         let after = mean_error(&float, &graph);
-        assert!(before > 0.1 && after < before / 1000.0, "{before} became {after}");
+        assert!(
+            before > 0.1 && after < before / 1000.0,
+            "{before} became {after}"
+        );
     }
 }

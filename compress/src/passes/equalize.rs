@@ -34,7 +34,12 @@ struct Pair {
 fn pairs(graph: &Graph) -> Vec<Pair> {
     (0..graph.nodes.len())
         .filter(|&first| is_layer(&graph.nodes[first].op))
-        .filter_map(|first| Some(Pair { first, second: second(graph, first)? }))
+        .filter_map(|first| {
+            Some(Pair {
+                first,
+                second: second(graph, first)?,
+            })
+        })
         .collect()
 }
 
@@ -219,8 +224,13 @@ mod tests {
         let mut after = before.clone();
         assert_eq!(equalize(&mut after), 3);
         for seed in 0..5 {
-            let input: Vec<f32> = (0..72).map(|i| ((i * 37 + seed * 11) % 19) as f32 / 9.5 - 1.0).collect();
-            let (a, b) = (reference::run(&before, &input), reference::run(&after, &input));
+            let input: Vec<f32> = (0..72)
+                .map(|i| ((i * 37 + seed * 11) % 19) as f32 / 9.5 - 1.0)
+                .collect();
+            let (a, b) = (
+                reference::run(&before, &input),
+                reference::run(&after, &input),
+            );
             let largest = a.iter().fold(0.0f32, |m, v| m.max(v.abs()));
             for (a, b) in a.iter().zip(&b) {
                 assert!((a - b).abs() <= 1e-4 * largest, "{a} became {b}");

@@ -174,13 +174,10 @@ impl Affine {
         let last = graph.value(written).shape.len() - 1;
         let suits = match node.op {
             // Channels of what is flattened, or the features themselves.
-            Op::Gemm { .. } => self.axis.is_none_or(|axis| {
-                if flat {
-                    axis == 0
-                } else {
-                    axis == last
-                }
-            }),
+            Op::Gemm { .. } => {
+                self.axis
+                    .is_none_or(|axis| if flat { axis == 0 } else { axis == last })
+            }
             Op::Conv {
                 window, groups: 1, ..
             } => {
@@ -234,7 +231,9 @@ impl Affine {
             graph.nodes[place].inputs = vec![self.input, factors];
             // The new constant is written before it is read.
             let constant = graph.nodes.pop();
-            constant.into_iter().for_each(|c| graph.nodes.insert(place, c));
+            constant
+                .into_iter()
+                .for_each(|c| graph.nodes.insert(place, c));
         }
     }
 
@@ -284,7 +283,9 @@ impl Affine {
     fn constant(&self, graph: &mut Graph, place: usize, what: &str, values: &[f32]) -> ValueId {
         let rank = graph.value(self.input).shape.len();
         let mut shape = vec![1; rank];
-        self.axis.into_iter().for_each(|axis| shape[axis] = values.len());
+        self.axis
+            .into_iter()
+            .for_each(|axis| shape[axis] = values.len());
         let name = format!("{}.{what}", graph.nodes[place].name);
         let parameter = Parameter::dense(name.clone(), &shape, values.to_vec());
         let value = graph.add_parameter(parameter);
@@ -363,11 +364,7 @@ fn output_channel(graph: &Graph, node: usize) -> impl Fn(usize, usize) -> usize 
 }
 
 /// Multiplies each weight by a factor of its row and column.
-pub(super) fn scale_weights(
-    graph: &mut Graph,
-    node: usize,
-    factor: impl Fn(usize, usize) -> f32,
-) {
+pub(super) fn scale_weights(graph: &mut Graph, node: usize, factor: impl Fn(usize, usize) -> f32) {
     let Some(id) = graph.nodes[node].op.weight() else {
         return;
     };

@@ -23,7 +23,13 @@ fn sums_differences_and_products() {
 
 #[test]
 fn operands_are_broadcast() {
-    for shape in [vec![4, 1, 1], vec![1, 6, 1], vec![6, 5], vec![5], vec![1, 6, 5]] {
+    for shape in [
+        vec![4, 1, 1],
+        vec![1, 6, 1],
+        vec![6, 5],
+        vec![5],
+        vec![1, 6, 5],
+    ] {
         for swapped in [false, true] {
             for op in [Op::Add, Op::Sub, Op::Mul] {
                 let mut b = Builder::new(4, &[3, 6, 5]);

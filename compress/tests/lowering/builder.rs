@@ -47,7 +47,13 @@ impl Builder {
         self.graph.value(value).shape.clone()
     }
 
-    pub(crate) fn conv(&mut self, x: ValueId, filters: usize, window: Window, groups: usize) -> ValueId {
+    pub(crate) fn conv(
+        &mut self,
+        x: ValueId,
+        filters: usize,
+        window: Window,
+        groups: usize,
+    ) -> ValueId {
         let channels = self.shape(x)[0] / groups;
         let [kh, kw] = window.kernel;
         let reach = 1.5 / ((channels * kh * kw) as f32).sqrt();
@@ -145,7 +151,9 @@ impl Pair {
     pub(crate) fn of(graph: &Graph) -> Self {
         let length: usize = graph.value(graph.input).len();
         let mut rng = rng(77);
-        let inputs: Vec<f32> = (0..20 * length).map(|_| rng.random_range(-0.9..0.9)).collect();
+        let inputs: Vec<f32> = (0..20 * length)
+            .map(|_| rng.random_range(-0.9..0.9))
+            .collect();
         Self::on(graph, &inputs)
     }
 

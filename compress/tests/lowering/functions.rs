@@ -75,7 +75,13 @@ fn responses_are_normalized() {
 
 #[test]
 fn slopes_of_one_of_all_and_of_each() {
-    for shape in [vec![1], vec![4, 1, 1], vec![5, 6], vec![4, 5, 6], vec![4, 1, 6]] {
+    for shape in [
+        vec![1],
+        vec![4, 1, 1],
+        vec![5, 6],
+        vec![4, 5, 6],
+        vec![4, 1, 6],
+    ] {
         let mut b = Builder::new(6, &[4, 5, 6]);
         let slope = b.parameter(&shape, -0.3, 0.8);
         b.push(Op::PRelu { slope }, &[b.input()]);

@@ -89,11 +89,7 @@ fn products_of_two_values() {
             c = b.select(c, 0, &[1]);
         }
         let c = b.select(c, 1, &[3, 0, 1, 2]);
-        let c = if turned {
-            b.gemm(c, 6)
-        } else {
-            c
-        };
+        let c = if turned { b.gemm(c, 6) } else { c };
         let c = b.transpose(c, &[0, 2, 1]);
         b.push(Op::MatMul, &[a, c]);
         within(&b.graph, 4.0);

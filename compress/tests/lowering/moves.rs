@@ -36,7 +36,14 @@ fn slices_reversals_and_repetitions() {
 
 #[test]
 fn transpositions_of_every_kind() {
-    for perm in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+    for perm in [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ] {
         let mut b = Builder::new(1, &[3, 5, 4]);
         b.transpose(b.input(), &perm);
         let x = b.transpose(b.graph.output, &[2, 0, 1]);

@@ -22,13 +22,7 @@ const CELLS: [Cell; 6] = [
     },
 ];
 
-fn layer(
-    b: &mut Builder,
-    features: usize,
-    cell: Cell,
-    hidden: usize,
-    initial: bool,
-) -> Recurrent {
+fn layer(b: &mut Builder, features: usize, cell: Cell, hidden: usize, initial: bool) -> Recurrent {
     let rows = cell.gates() * hidden;
     let weight = b.parameter(&[rows, features], -0.6, 0.6);
     let recurrence = b.parameter(&[rows, hidden], -0.3, 0.3);

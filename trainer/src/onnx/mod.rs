@@ -9,10 +9,11 @@
 //! batch too if no operator mixes its examples, and one of the example's axes otherwise. A model that
 //! cannot be imported is refused with *all* its reasons at once.
 //!
-//! **Out**: opset 17, a symbolic batch axis `N`, the same bytes for the same graph. Initializers hold
-//! the weights as materialized, so that any ONNX tool computes what the graph means; how they come
-//! about (masks, codebooks, integer grids) and the quantization of values travel in the model's
-//! metadata under keys that start with `pith.`, and are checked against the weights on the way in.
+//! **Out**: opset 17 (20 where Gelu wants it), a symbolic batch axis `N`, the same bytes for the same
+//! graph. Initializers hold the weights as materialized, so that any ONNX tool computes what the graph
+//! means; how they come about (masks, codebooks, integer grids) and the quantization of values travel
+//! in the model's metadata under keys that start with `pith.`, and are checked against the weights on
+//! the way in.
 //! Of a weight rounded to a grid, the rounded value is what survives.
 //!
 //! Not supported: control flow, several inputs or outputs, 16-bit and smaller-than-8-bit integers.
