@@ -1,7 +1,7 @@
 //! Activation ranges: what a value's int8 scale and zero point are to cover, measured on data.
 
 use crate::lower::steps;
-use crate::scales::Scales;
+use crate::scales::{Scales, take_from_views};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use trainer::graph::{Graph, Op, Quantization, ValueId};
@@ -67,6 +67,7 @@ struct Seen {
 /// When the graph does not run on the inputs, or not on finite numbers.
 pub fn calibrate(graph: &mut Graph, inputs: &[f32], method: Method) -> Result<(), CalibrateError> {
     let (steps, graph_input) = (steps(graph), graph.input);
+    take_from_views(graph, &steps);
     let scales = Scales::of(graph, &steps);
     let open = scales.to_measure(graph).into_iter();
     let mut seen: BTreeMap<ValueId, Seen> = open.map(|id| (id, Seen::nothing())).collect();
