@@ -1,6 +1,7 @@
 //! Activation ranges: what a value's int8 scale and zero point are to cover, measured on data.
 
 use crate::lower::{LowerError, Step, steps};
+use edge_runtime::frontend::{FRACTION_BITS, Parameters};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use trainer::graph::{Graph, Op, Quantization, ValueId};
@@ -116,8 +117,20 @@ pub fn calibrate(graph: &mut Graph, inputs: &[f32], method: Method) -> Result<()
         };
         graph.values[id.0].quantization = Some(quantization(seen.range(method)));
     }
+    if let Some(q) = audio_quantization(graph) {
+        graph.values[graph.input.0].quantization = Some(q);
+    }
     keep_scales(graph, &steps);
     Ok(())
+}
+
+/// Of an input of audio features: the front end's integers themselves, whatever of their range the
+/// data have.
+fn audio_quantization(graph: &Graph) -> Option<Quantization> {
+    let text = graph.metadata.get(Parameters::KEY)?;
+    let zero_point = Parameters::parse(text).ok()?.zero_point().into();
+    let scale = 1.0 / (1 << FRACTION_BITS) as f32;
+    Some(Quantization { scale, zero_point })
 }
 
 fn has_own_scale(graph: &Graph, step: &Step) -> bool {

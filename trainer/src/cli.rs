@@ -159,6 +159,7 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     }
     let Splits { train, test } = args.data.load()?;
     let mut graph = architecture.build(&train.input_shape, train.classes, args.seed)?;
+    graph.metadata.extend(train.metadata.clone());
     let (train, held_out) = hold_out(train, args)?;
     if let Some(missing) = config.checkpoint.as_ref().filter(|c| !c.exists())
         && config.resume
