@@ -206,6 +206,7 @@ fn window(kernel: usize, stride: usize, padding: usize) -> Window {
         kernel: [kernel; 2],
         stride: [stride; 2],
         padding: [padding; 2],
+        dilation: [1; 2],
     }
 }
 
@@ -256,6 +257,7 @@ impl Builder {
             },
             scale: 0.05,
             zero_point: INT8.zero_point,
+            wide: false,
         });
         self.program.tensors.len() - 1
     }
@@ -278,7 +280,6 @@ impl Builder {
         let linear = self.linear(shape[2], taps * channels);
         let kind = Kind::Conv {
             window,
-            dilation: [1, 1],
             groups,
             linear,
         };

@@ -180,7 +180,11 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     )?;
     let value = error_percent(&graph, &test, args.device)?;
     let measure = Measure::error_percent(value, "test", test.len());
-    onnx::write(&graph, &args.output, WriteOptions { f16: args.f16 })?;
+    let options = WriteOptions {
+        f16: args.f16,
+        ..WriteOptions::default()
+    };
+    onnx::write(&graph, &args.output, options)?;
     let summary = format!("{measure}; wrote {}", args.output.display());
     if let Some(path) = &args.report {
         let report = Report {

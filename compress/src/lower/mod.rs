@@ -110,6 +110,7 @@ impl Lowering<'_> {
             shape,
             scale: q.scale,
             zero_point: q.zero_point as i8,
+            wide: false,
         });
         self.places.insert(id, self.tensors.len() - 1);
         self.tensors.len() - 1
@@ -200,22 +201,21 @@ impl Lowering<'_> {
                 check_window(node, window, *dilation)?;
                 let linear = conv(self.graph, node, x, y, range)?;
                 Ok(Kind::Conv {
-                    window: leading(window),
-                    dilation: *dilation,
+                    window: leading(window, *dilation),
                     groups: *groups,
                     linear,
                 })
             }
-            Op::MaxPool { window, .. } => {
-                check_window(node, window, [1, 1])?;
-                Ok(Kind::MaxPool(leading(window)))
+            Op::MaxPool { window, dilation } => {
+                check_window(node, window, *dilation)?;
+                Ok(Kind::MaxPool(leading(window, *dilation)))
             }
             Op::AveragePool {
                 window,
+                dilation,
                 count_include_pad,
-                ..
             } => {
-                check_window(node, window, [1, 1])?;
+                check_window(node, window, *dilation)?;
                 if *count_include_pad && overhangs(window, x, y) {
                     return Err(unsupported(
                         node,
@@ -223,7 +223,7 @@ impl Lowering<'_> {
                     ));
                 }
                 Ok(Kind::AveragePool {
-                    window: leading(window),
+                    window: leading(window, *dilation),
                     count_include_pad: *count_include_pad,
                 })
             }
@@ -233,6 +233,7 @@ impl Lowering<'_> {
                     kernel,
                     stride: [1, 1],
                     padding: [0, 0],
+                    dilation: [1, 1],
                 };
                 Ok(Kind::AveragePool {
                     window,
@@ -330,12 +331,13 @@ fn overhangs(window: &graph::Window, x: &Tensor, y: &Tensor) -> bool {
 }
 
 /// Padding below and to the right follows from the output's shape.
-fn leading(window: &graph::Window) -> Window {
+fn leading(window: &graph::Window, dilation: [usize; 2]) -> Window {
     let [top, left, ..] = window.padding;
     Window {
         kernel: window.kernel,
         stride: window.stride,
         padding: [top, left],
+        dilation,
     }
 }
 

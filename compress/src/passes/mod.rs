@@ -6,6 +6,7 @@ mod dead_units;
 mod fold;
 mod prune;
 pub mod sensitivity;
+pub mod stream;
 
 pub use dead_units::remove_dead_units;
 pub use fold::fold_batch_norm;

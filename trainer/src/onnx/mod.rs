@@ -21,6 +21,7 @@ mod error;
 mod import;
 mod metadata;
 mod operators;
+mod qdq;
 mod read;
 mod tensor;
 mod write;

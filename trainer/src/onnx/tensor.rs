@@ -161,7 +161,12 @@ pub(super) fn int_tensor(name: &str, values: &[i64]) -> TensorProto {
     raw_tensor(name, &[values.len()], DataType::Int64, raw)
 }
 
-fn raw_tensor(name: &str, shape: &[usize], kind: DataType, raw_data: Vec<u8>) -> TensorProto {
+pub(super) fn raw_tensor(
+    name: &str,
+    shape: &[usize],
+    kind: DataType,
+    raw_data: Vec<u8>,
+) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: shape.iter().map(|&d| d as i64).collect(),

@@ -27,6 +27,9 @@ pub struct WriteOptions {
     /// Weights and biases as float16, each followed by a `Cast`: half the bytes, and 11 significant
     /// bits. Weights on an integer grid or beyond ±65,504 remain float32.
     pub f16: bool,
+    /// A quantized graph in integers: int8 weights and activations between `QuantizeLinear` and
+    /// `DequantizeLinear`. What has no scale or grid remains float.
+    pub qdq: bool,
 }
 
 /// Writes an ONNX file, whole or not at all.
@@ -60,6 +63,13 @@ fn model(graph: &Graph, options: WriteOptions) -> Result<ModelProto, String> {
         writer.node(node);
     }
     writer.interface();
+    let mut proto = writer.proto;
+    let mut properties = metadata::properties(&graph).map_err(|e| e.to_string())?;
+    if options.qdq {
+        super::qdq::make_explicit(&mut proto, &graph);
+        // The file itself says what they say.
+        properties.retain(|p| !p.key.starts_with(metadata::PREFIX));
+    }
     Ok(ModelProto {
         ir_version: IR_VERSION,
         producer_name: PRODUCER.to_owned(),
@@ -68,8 +78,8 @@ fn model(graph: &Graph, options: WriteOptions) -> Result<ModelProto, String> {
             domain: String::new(),
             version: opset(&graph),
         }],
-        metadata_props: metadata::properties(&graph).map_err(|e| e.to_string())?,
-        graph: Some(writer.proto),
+        metadata_props: properties,
+        graph: Some(proto),
         ..ModelProto::default()
     })
 }
@@ -117,7 +127,10 @@ fn halves(graph: &Graph, options: WriteOptions) -> Vec<ParamId> {
     let fits = |id: &ParamId| {
         let parameter = graph.parameter(*id);
         let finite = |v: &f32| f16::from_f32(*v).is_finite();
-        options.f16 && parameter.grid.is_none() && parameter.free().iter().all(finite)
+        options.f16
+            && !options.qdq
+            && parameter.grid.is_none()
+            && parameter.free().iter().all(finite)
     };
     let mut ids: Vec<ParamId> = linear.filter(fits).collect();
     ids.sort_unstable();
