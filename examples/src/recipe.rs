@@ -33,12 +33,16 @@ pub struct Recipe {
 }
 
 /// The recipes, by name.
-pub const RECIPES: [(&str, &str); 2] = [
+pub const RECIPES: [(&str, &str); 3] = [
     (
         "lenet-300-100",
         include_str!("../recipes/lenet-300-100.toml"),
     ),
     ("lenet-5", include_str!("../recipes/lenet-5.toml")),
+    (
+        "spoken-digits",
+        include_str!("../recipes/spoken-digits.toml"),
+    ),
 ];
 
 /// A finished recipe.

@@ -59,7 +59,7 @@ Examples:
 
 #[derive(Debug, Args)]
 struct FitArgs {
-    /// lenet-300-100, lenet-5-caffe, mlp:UNITS-UNITS-…, or a TOML description.
+    /// lenet-300-100, lenet-5-caffe, speech-cnn, mlp:UNITS-UNITS-…, or a TOML description.
     #[arg(long, value_name = "NAME|FILE.toml")]
     arch: String,
     /// Labelled data, such as `mnist:DIR` or `glyphs`.

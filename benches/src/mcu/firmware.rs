@@ -18,6 +18,8 @@ pub enum Subject<'a> {
         path: &'a Path,
         /// What the file holds.
         bytes: &'a [u8],
+        /// Whether clips of sound are its inputs, by the front end that its metadata describe.
+        audio: bool,
     },
 }
 
@@ -156,13 +158,13 @@ fn describe_subject(
     match subject {
         Subject::Empty => Ok(vec![]),
         Subject::Known => Ok(vec!["known"]),
-        Subject::Model { path, bytes } => {
+        Subject::Model { path, bytes, audio } => {
             let path = path.canonicalize().map_err(McuError::file(path))?;
             let crc = no_std_core::crc32(bytes);
             command
                 .env("PITH_MCU_IMAGE", path)
                 .env("PITH_MCU_IMAGE_CRC", format!("{crc:08x}"));
-            Ok(vec!["model"])
+            Ok(vec![if audio { "audio" } else { "model" }])
         }
     }
 }

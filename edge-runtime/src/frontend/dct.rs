@@ -12,8 +12,7 @@ pub(super) struct Dct<'t> {
 impl<'t> Dct<'t> {
     /// Fills the table of `bands + 1` elements, or none where there is no transform.
     pub(super) fn fill(table: &'t mut [i32], bands: usize) -> Self {
-        let two_over_bands_q60 = (2 << 60) / bands.max(2) as u64;
-        let amplitude = two_over_bands_q60.isqrt() as i64;
+        let amplitude = root((2 << 60) / bands.max(2) as i64);
         Self {
             cosines: Wave::fill(table, amplitude),
         }
@@ -41,6 +40,14 @@ impl<'t> Dct<'t> {
         // Up to 128 products below 2⁵¹ · √(2/bands).
         (sum(products) + (1 << 29)) >> 30
     }
+}
+
+/// √x rounded down, of an x up to 2⁶⁰, bit by bit.
+fn root(x: i64) -> i64 {
+    (0..=30).rev().fold(0, |root, bit| {
+        let longer = root | 1 << bit;
+        if longer * longer <= x { longer } else { root }
+    })
 }
 
 fn sum(terms: impl Iterator<Item = i64>) -> i64 {

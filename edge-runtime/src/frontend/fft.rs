@@ -52,40 +52,44 @@ fn difference(a: Complex, b: Complex) -> Complex {
     [a[0].wrapping_sub(b[0]), a[1].wrapping_sub(b[1])]
 }
 
+#[inline(never)]
 fn transform(z: &mut [Complex], circle: Wave) {
-    let mut half = 1;
-    while 2 * half <= z.len() {
-        // A turn of a block of 2·half is one of the circle.
-        let stride = z.len() / half;
+    // A turn of a block of 2·half is one of the circle, of 2·z.len() steps.
+    let (mut half, mut stride) = (1, z.len());
+    while stride > 1 {
         for j in 0..half {
             let (cos, sin) = (circle.cos(j * stride), circle.sin(j * stride));
-            for block in z.chunks_exact_mut(2 * half) {
-                if let Ok([a, b]) = block.get_disjoint_mut([j, j + half]) {
+            for block in z.chunks_exact_mut((2 * half).max(1)) {
+                let (low, high) = block.split_at_mut_checked(half).unwrap_or_default();
+                if let (Some(a), Some(b)) = (low.get_mut(j), high.get_mut(j)) {
                     let turned = if j == 0 { *b } else { turned(*b, cos, sin) };
                     (*a, *b) = (sum(*a, turned), difference(*a, turned));
                 }
             }
         }
-        half *= 2;
+        (half, stride) = (2 * half, stride / 2);
     }
 }
 
 /// The even samples' spectrum is `(z + z̄')/2`, the odd ones' `(z − z̄')/2i`, z' as far from the end as z
 /// from the beginning.
+// Not inline, nor is the transform: in one function with all the rest their loops run out of registers.
+#[inline(never)]
 fn take_apart(z: &mut [Complex], circle: Wave) {
-    let n = z.len();
-    for k in 1..n.div_ceil(2) {
-        if let Ok([low, high]) = z.get_disjoint_mut([k, n - k]) {
-            let even = [halved(low[0], high[0]), halved(low[1], -high[1])];
-            let odd = [halved(low[1], high[1]), halved(high[0], -low[0])];
-            let turned = turned(odd, circle.cos(k), circle.sin(k));
-            *low = sum(even, turned);
-            let [re, im] = difference(even, turned);
-            *high = [re, -im];
-        }
+    let (_, rest) = z.split_first_mut().unwrap_or((&mut [0, 0], &mut []));
+    let (low, high) = rest
+        .split_at_mut_checked(rest.len() / 2)
+        .unwrap_or_default();
+    for (k, (low, high)) in (1..).zip(low.iter_mut().zip(high.iter_mut().rev())) {
+        let even = [halved(low[0], high[0]), halved(low[1], -high[1])];
+        let odd = [halved(low[1], high[1]), halved(high[0], -low[0])];
+        let turned = turned(odd, circle.cos(k), circle.sin(k));
+        *low = sum(even, turned);
+        let [re, im] = difference(even, turned);
+        *high = [re, -im];
     }
     // In the middle z' is z, and the odd samples turn by a quarter.
-    if let Some([_, im]) = z.get_mut(n / 2) {
+    if let Some([_, im]) = high.first_mut() {
         *im = -*im;
     }
 }

@@ -55,8 +55,9 @@ impl<'t> Bank<'t> {
             rising = 0;
             for (bin, &part) in bins.by_ref().take(count) {
                 let power = power(*bin);
-                rising += power * part as u64;
-                falling += power * (WHOLE - part) as u64;
+                let upper = power * u64::from(part as u16);
+                rising += upper;
+                falling += (power << PART_BITS) - upper;
             }
             falling
         });

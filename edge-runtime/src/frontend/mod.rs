@@ -96,7 +96,7 @@ pub struct FrontEnd<'w> {
     spectrum: &'w mut [i32],
     circle: Wave<'w>,
     bank: Bank<'w>,
-    /// A band's logarithm each, for the DCT.
+    /// A band's logarithm each, in Q15 above the floor.
     logs: &'w mut [i32],
     dct: Dct<'w>,
 }
@@ -121,7 +121,7 @@ impl<'w> FrontEnd<'w> {
         let (spectrum, words) = words.split_at_mut_checked(p.fft())?;
         let (circle, words) = words.split_at_mut_checked(p.circle_len())?;
         let (cosines, words) = words.split_at_mut_checked(p.dct_len())?;
-        let (logs, _) = words.split_at_mut_checked(p.logs_len())?;
+        let (logs, _) = words.split_at_mut_checked(p.mels())?;
         let (history, halves) = halves.split_at_mut_checked(p.window())?;
         let (hann, halves) = halves.split_at_mut_checked(p.hann_len())?;
         let (weights, halves) = halves.split_at_mut_checked(p.bins())?;
@@ -178,7 +178,7 @@ impl<'w> FrontEnd<'w> {
     pub fn clip(&mut self, samples: &[i16], features: &mut [i8]) {
         self.reset();
         let mut heard = centred(samples, self.parameters.samples());
-        for frame in features.chunks_mut(self.parameters.frame_len()) {
+        for frame in features.chunks_mut(self.parameters.frame_len().max(1)) {
             while let Some(sample) = heard.next()
                 && !self.push(sample, frame)
             {}
@@ -192,15 +192,16 @@ impl<'w> FrontEnd<'w> {
         fft::load(self.spectrum, self.hann.times(samples, shift));
         let bins = fft::spectrum(self.spectrum, self.circle);
         let reference = self.parameters.reference_q15();
-        let logs = self.bank.energies(bins).map(|e| log2_q15(e) - reference);
+        let energies = self.bank.energies(bins);
+        let pairs = self.logs.iter_mut().zip(energies);
+        pairs.for_each(|(log, energy)| *log = log2_q15(energy) - reference);
         let steps = self.parameters.steps();
         match self.parameters.kind() {
             Kind::LogMel => {
-                let pairs = frame.iter_mut().zip(logs);
-                pairs.for_each(|(q, log)| *q = unit(log.into(), steps, i8::MIN));
+                let pairs = frame.iter_mut().zip(self.logs.iter());
+                pairs.for_each(|(q, &log)| *q = unit(log.into(), steps, i8::MIN));
             }
             Kind::Mfcc => {
-                self.logs.iter_mut().zip(logs).for_each(|(l, log)| *l = log);
                 let len = self.parameters.frame_len();
                 for (k, q) in frame.iter_mut().take(len).enumerate() {
                     let zero = if k == 0 { i8::MIN } else { 0 };

@@ -258,7 +258,7 @@ impl Parameters {
     /// What the front end needs.
     pub const fn workspace(&self) -> Workspace {
         Workspace {
-            words: self.fft() + self.circle_len() + self.dct_len() + self.logs_len(),
+            words: self.fft() + self.circle_len() + self.dct_len() + self.mels(),
             halves: self.window() + self.hann_len() + self.bins() + self.counts_len(),
         }
     }
@@ -295,13 +295,6 @@ impl Parameters {
         match self.kind {
             Kind::LogMel => 0,
             Kind::Mfcc => self.mels() + 1,
-        }
-    }
-
-    pub(super) const fn logs_len(&self) -> usize {
-        match self.kind {
-            Kind::LogMel => 0,
-            Kind::Mfcc => self.mels(),
         }
     }
 }

@@ -11,16 +11,24 @@ const fn times(a: i64, b: i64) -> i64 {
     (a * b + (1 << 29)) >> 30
 }
 
+/// What each term of the sine's series is of the one before, but for the square, in Q30, from the last.
+const SERIES: [i64; 6] = [
+    ONE / (12 * 13),
+    ONE / (10 * 11),
+    ONE / (8 * 9),
+    ONE / (6 * 7),
+    ONE / (4 * 5),
+    ONE / (2 * 3),
+];
+
 /// `sin(π/2 · part/whole)` in Q30, for `part ≤ whole`, within 2⁻²⁷: its series to the 13th power.
 fn sine(part: usize, whole: usize) -> i64 {
     let whole = whole.max(1) as u64;
     let x = ((QUARTER_TURN * part as u64 + whole / 2) / whole) as i64;
     // Below 2.5 in Q30, and every sum below is from 0 to 1.
     let square = times(x, x);
-    let series = [12 * 13, 10 * 11, 8 * 9, 6 * 7, 4 * 5, 2 * 3].into_iter();
-    let sum = series.fold(ONE, |sum, divisor| {
-        ONE - times(times(square, sum), ONE / divisor)
-    });
+    let term = |sum: i64, factor: &i64| ONE - times(times(square, sum), *factor);
+    let sum = SERIES.iter().fold(ONE, term);
     times(x, sum).min(ONE)
 }
 

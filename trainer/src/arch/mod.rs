@@ -88,9 +88,10 @@ pub enum ArchError {
 /// Largest size in a description: units, channels, sides of a window.
 pub(crate) const MAX_UNITS: usize = 65_536;
 
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
     ("lenet-300-100", include_str!("builtin/lenet-300-100.toml")),
     ("lenet-5-caffe", include_str!("builtin/lenet-5-caffe.toml")),
+    ("speech-cnn", include_str!("builtin/speech-cnn.toml")),
 ];
 
 fn names() -> String {
@@ -188,6 +189,11 @@ mod tests {
         assert_eq!((mlp.parameter_count(), mlp.macs()), (266_610, 266_200));
         assert_eq!((cnn.parameter_count(), cnn.macs()), (431_080, 2_293_000));
         assert_eq!(build("mlp:300-100").parameter_count(), 266_610);
+        let speech = Architecture::resolve("speech-cnn").expect("built in");
+        let speech = speech.build(&[1, 48, 32], 10, 1).expect("fits");
+        let weights = 9 * (16 + 16 * 32 + 32 * 48 + 48 * 64) + 6 * 2 * 64 * 10 / 2 + 10;
+        let normalization = 4 * (16 + 32 + 48 + 64);
+        assert_eq!(speech.parameter_count(), weights + normalization);
     }
 
     #[test]
