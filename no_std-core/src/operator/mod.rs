@@ -94,7 +94,7 @@ pub enum Kind<'a> {
     },
     /// Largest value under the window; padding never wins.
     MaxPool(Window),
-    /// Mean under the window, ties towards +∞.
+    /// Mean under the window, ties to even multiples of the scale.
     AveragePool {
         /// Geometry.
         window: Window,
