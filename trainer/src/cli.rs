@@ -76,7 +76,7 @@ Examples:
 
 #[derive(Debug, Args)]
 struct FitArgs {
-    /// lenet-300-100, lenet-5-caffe, mlp:UNITS-UNITS-…, or a TOML description.
+    /// lenet-300-100, lenet-5-caffe, speech-cnn, mlp:UNITS-UNITS-…, or a TOML description.
     #[arg(long, value_name = "NAME|FILE.toml")]
     arch: String,
     /// Labelled data, such as `mnist:DIR` or `glyphs`.
@@ -176,6 +176,7 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     }
     let Splits { train, test } = args.data.load()?;
     let mut graph = architecture.build(&train.input_shape, train.classes, args.seed)?;
+    graph.metadata.extend(train.metadata.clone());
     let (train, held_out) = hold_out(train, args)?;
     if let Some(missing) = config.checkpoint.as_ref().filter(|c| !c.exists())
         && config.resume

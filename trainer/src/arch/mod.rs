@@ -126,9 +126,10 @@ pub enum ArchError {
 /// Largest size in a description: units, channels, sides of a window.
 pub(crate) const MAX_UNITS: usize = 65_536;
 
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
     ("lenet-300-100", include_str!("builtin/lenet-300-100.toml")),
     ("lenet-5-caffe", include_str!("builtin/lenet-5-caffe.toml")),
+    ("speech-cnn", include_str!("builtin/speech-cnn.toml")),
 ];
 
 fn names() -> String {
