@@ -120,7 +120,10 @@ mod tests {
             let real = 32_768.0 / (1.0 + (-x).exp());
             assert!((sigmoid as f64 - real).abs() <= 1.5, "σ({x}): {sigmoid}");
             assert!((1..=32_767).contains(&sigmoid));
-            assert!((tanh as f64 - 32_768.0 * x.tanh()).abs() <= 2.0, "tanh({x})");
+            assert!(
+                (tanh as f64 - 32_768.0 * x.tanh()).abs() <= 2.0,
+                "tanh({x})"
+            );
             assert!(tanh.abs() <= 32_766);
         }
     }

@@ -266,19 +266,6 @@ impl<'a> Kind<'a> {
         };
         pair.into_iter().flatten()
     }
-
-    /// The cargo feature of this crate and of `edge-runtime` without which an image that holds the
-    /// operator is refused; none for the operators that every build knows.
-    pub const fn feature(&self) -> Option<&'static str> {
-        match self {
-            Kind::Mul { .. } | Kind::MatMul { .. } => Some("products"),
-            Kind::Copy(_) | Kind::Constant(_) | Kind::Embedding(_) => Some("movement"),
-            Kind::PRelu { .. } | Kind::LogSoftmax { .. } | Kind::ArgMax { .. } => Some("heads"),
-            Kind::LayerNorm { .. } | Kind::Lrn { .. } => Some("normalization"),
-            Kind::Recurrent(_) => Some("recurrent"),
-            _ => None,
-        }
-    }
 }
 
 impl<'a> Operator<'a> {
@@ -289,6 +276,20 @@ impl<'a> Operator<'a> {
         scratch: 0,
         kind: Kind::Table(&[]),
     };
+
+    /// The cargo feature of this crate and of `edge-runtime` without which an image that holds the
+    /// operator is refused; none for the operators that every build knows.
+    pub fn feature(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Add { other, .. } if other.shape != self.input.shape => Some("pairs"),
+            Kind::Mul { .. } | Kind::MatMul { .. } => Some("pairs"),
+            Kind::Copy(_) | Kind::Constant(_) | Kind::Embedding(_) => Some("movement"),
+            Kind::PRelu { .. } | Kind::LogSoftmax { .. } | Kind::ArgMax { .. } => Some("heads"),
+            Kind::LayerNorm { .. } | Kind::Lrn { .. } => Some("normalization"),
+            Kind::Recurrent(_) => Some("recurrent"),
+            _ => None,
+        }
+    }
 
     /// How many bytes at least the input must begin behind the output, of the operators that may then
     /// write over what they have read.
@@ -341,8 +342,8 @@ pub(crate) fn parse<'a>(
             Ok(())
         }
         opcode::ADD => pair::add(cursor, tensors, op),
-        opcode::MUL if cfg!(feature = "products") => pair::mul(cursor, tensors, op),
-        opcode::MAT_MUL if cfg!(feature = "products") => pair::mat_mul(cursor, tensors, op),
+        opcode::MUL if cfg!(feature = "pairs") => pair::mul(cursor, tensors, op),
+        opcode::MAT_MUL if cfg!(feature = "pairs") => pair::mat_mul(cursor, tensors, op),
         opcode::COPY if cfg!(feature = "movement") => movement::copy(cursor, op),
         opcode::CONSTANT if cfg!(feature = "movement") => movement::constant(cursor, op),
         opcode::EMBEDDING if cfg!(feature = "movement") => movement::embedding(cursor, op),

@@ -112,10 +112,7 @@ pub(super) fn pool(
     Ok((window, flags))
 }
 
-pub(super) fn conv<'a>(
-    cursor: &mut Cursor<'a>,
-    op: &mut Operator<'a>,
-) -> Result<(), FormatError> {
+pub(super) fn conv<'a>(cursor: &mut Cursor<'a>, op: &mut Operator<'a>) -> Result<(), FormatError> {
     let (window, flags) = window(cursor, window_flag::GROUPS, op)?;
     let (input, output) = (&op.input, &op.output);
     let groups = if flags & window_flag::GROUPS != 0 {
