@@ -159,7 +159,7 @@ pub fn every_operator() -> Program {
     let steps = b.attend(curved);
     let states = b.recur(steps);
     let sequence = b.name(states);
-    b.weights = Weights::Sparse(40);
+    b.weights = Weights::Sparse(10);
     b.gain = 1.0;
     let logits = b.dense(sequence, CLASSES);
     let output = b.apply(
