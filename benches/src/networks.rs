@@ -298,6 +298,7 @@ impl Builder {
             },
             scale: 0.05,
             zero_point: INT8.zero_point,
+            wide: false,
         });
         self.program.tensors.len() - 1
     }

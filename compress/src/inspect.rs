@@ -145,7 +145,7 @@ fn tensor_row(tensor: &Tensor, lifetime: (usize, usize)) -> TensorRow {
         scale: f32::from_bits(tensor.scale_bits),
         zero_point: tensor.zero_point,
         offset: tensor.offset,
-        bytes: tensor.shape.len(),
+        bytes: tensor.bytes(),
         lifetime,
     }
 }

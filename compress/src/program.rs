@@ -40,7 +40,7 @@ impl Program {
     }
 }
 
-/// An int8 activation.
+/// An activation.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     /// The float value it stands for.
@@ -49,8 +49,17 @@ pub struct Tensor {
     pub shape: Shape,
     /// Real units per integer step.
     pub scale: f32,
-    /// The integer that stands for zero.
+    /// The integer that stands for zero; 0 where elements are wide.
     pub zero_point: i8,
+    /// Whether elements are int16 and not int8.
+    pub wide: bool,
+}
+
+impl Tensor {
+    /// Bytes in the arena.
+    pub fn bytes(&self) -> usize {
+        self.shape.len() << self.wide as usize
+    }
 }
 
 /// One operator.

@@ -36,8 +36,9 @@
 //! | `heads` | PRelu, LogSoftmax, ArgMax |
 //! | `normalization` | LayerNorm, Lrn |
 //! | `recurrent` | RNN, LSTM, GRU |
+//! | `wide` | int16 activations of Dense, Conv and Add |
 //!
-//! [`Operator::feature`](no_std_core::operator::Operator::feature) names the one an operator needs. An
+//! [`Operator::features`](no_std_core::operator::Operator::features) names those an operator needs. An
 //! image that holds an operator of a family left out is refused when it is parsed
 //! ([`FormatError::LeftOut`](no_std_core::FormatError::LeftOut)).
 //!

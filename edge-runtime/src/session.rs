@@ -107,6 +107,9 @@ fn memory<'m>(arena: &'m [i8], tensor: &Tensor) -> &'m [i8] {
 // Not inline: the kernels' stack and that of reading the next operator are needed in turn.
 #[inline(never)]
 fn execute(op: &Operator, arena: &mut [i8]) {
+    if cfg!(feature = "wide") && op.is_wide() {
+        return kernels::wide(arena, op);
+    }
     match &op.kind {
         Kind::Add {
             other,

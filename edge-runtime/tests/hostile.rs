@@ -45,7 +45,7 @@ fn work(model: &Model) -> u64 {
 /// What the reader must have checked, checked again: memory within the arena, nothing written where
 /// something else is read or kept, windows that begin on the input, blocks within their tensors.
 fn check(model: &Model) {
-    let range = |t: &Tensor| t.offset..t.offset + t.shape.len();
+    let range = |t: &Tensor| t.offset..t.offset + t.bytes();
     let apart = |a: &Range<usize>, b: &Range<usize>| {
         a.is_empty() || b.is_empty() || a.end <= b.start || b.end <= a.start
     };

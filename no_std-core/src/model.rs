@@ -104,14 +104,14 @@ impl<'a> Model<'a> {
         self.tensors.nth(self.output).unwrap_or(Tensor::NOTHING)
     }
 
-    /// Elements of the input, one byte each.
+    /// Bytes of the input: one an element, two where it is wide.
     pub fn input_len(&self) -> usize {
-        self.input().shape.len()
+        self.input().bytes()
     }
 
-    /// Elements of the output, one byte each.
+    /// Bytes of the output: one an element, two where it is wide.
     pub fn output_len(&self) -> usize {
-        self.output().shape.len()
+        self.output().bytes()
     }
 
     /// Number of tensors.
@@ -286,7 +286,8 @@ fn may_be_read(op: &Operator, read: &Tensor) -> bool {
     if !read.overlaps(output.offset, output.end()) {
         return true;
     }
-    if read.offset == output.offset && read.shape == output.shape && op.kind.in_place() {
+    let same = (read.offset, read.shape, read.wide) == (output.offset, output.shape, output.wide);
+    if same && op.kind.in_place() {
         return true;
     }
     let ahead = read.offset.checked_sub(output.offset);

@@ -103,6 +103,25 @@ impl Output {
         self.clamp(steps.saturating_add(self.zero_point as i32))
     }
 
+    /// Scales and clamps for an int16 output: a lower clamp at the zero point, which is 0, or above is a
+    /// ReLU, any other none.
+    #[inline(always)]
+    pub fn requantize_wide(&self, accumulator: i32, multiplier: Multiplier) -> i16 {
+        self.clamp_wide(multiplier.scale(accumulator))
+    }
+
+    /// Clamps for an int16 output.
+    #[inline(always)]
+    pub fn clamp_wide(&self, q: i32) -> i16 {
+        let low = if self.min >= 0 { 0 } else { i16::MIN as i32 };
+        let raised = if q < low { low } else { q };
+        (if raised > i16::MAX as i32 {
+            i16::MAX as i32
+        } else {
+            raised
+        }) as i16
+    }
+
     /// Clamps to the range; a lower bound above the upper one yields the upper one.
     #[inline(always)]
     pub fn clamp(&self, q: i32) -> i8 {

@@ -11,7 +11,8 @@ use networks::{add, dense, gradients, one_step, perceptron};
 use std::path::Path;
 use trainer::data::{Augment, Dataset};
 use trainer::graph::{
-    Graph, Grid, Op, Parameter, Parametrization, Quantization, ValueId, Window, reference,
+    Cell, Graph, Grid, Op, Parameter, Parametrization, Quantization, Recurrent, ValueId, Window,
+    reference,
 };
 use trainer::onnx::{WriteOptions, write_bytes};
 use trainer::train::{
@@ -418,6 +419,50 @@ fn dropout_drops_its_share_and_keeps_the_mean() {
     assert_eq!(predict(&graph, &data.inputs, CPU).unwrap(), [0.0; 80]);
 }
 
+/// The class is the sign of the first of eight steps: it must be carried over the others.
+#[test]
+fn recurrent_layers_learn_to_remember() {
+    let cells = [
+        Cell::Lstm,
+        Cell::Gru {
+            linear_before_reset: true,
+        },
+    ];
+    let data = by_sign(&[8, 1], 300);
+    for cell in cells {
+        let mut graph = Graph::new("memory", "x", &[8, 1]);
+        let rows = cell.gates() * 8;
+        let layer = Recurrent {
+            cell,
+            weight: dense(&mut graph, "w", &[rows, 1], 1.0),
+            recurrence: dense(&mut graph, "r", &[rows, 8], 0.6),
+            bias: Some(dense(&mut graph, "b", &[2 * rows], 0.0)),
+            initial_hidden: None,
+            initial_cell: None,
+            cell_output: false,
+        };
+        add(&mut graph, "layer", Op::Recurrent(layer));
+        let indices = vec![7];
+        add(&mut graph, "last", Op::Select { axis: 0, indices });
+        let weight = dense(&mut graph, "gemm.w", &[2, 8], 0.5);
+        add(&mut graph, "gemm", Op::Gemm { weight, bias: None });
+        add(&mut graph, "flatten", Op::Flatten);
+        let before = error_percent(&graph, &data, CPU).unwrap();
+        let config = TrainConfig {
+            epochs: 30,
+            batch: 20,
+            learning_rate: 0.01,
+            ..TrainConfig::default()
+        };
+        run(&mut graph, &data, &config).unwrap();
+        let after = error_percent(&graph, &data, CPU).unwrap();
+        assert!(
+            before > 20.0 && after < 3.0,
+            "{cell:?}: {before} to {after}"
+        );
+    }
+}
+
 #[test]
 fn every_rule_learns_exclusive_or() {
     let data = Dataset {
@@ -773,6 +818,21 @@ fn mistakes_are_named_in_one_line() {
         wild,
         "in epoch 1; try a lower learning rate",
     );
+
+    let mut argued = perceptron(&[4, 3]);
+    let (axis, select_last_index) = (0, false);
+    let op = Op::ArgMax {
+        axis,
+        select_last_index,
+    };
+    add(&mut argued, "largest", op);
+    let weight = dense(&mut argued, "w", &[2, 1], 1.0);
+    add(&mut argued, "gemm", Op::Gemm { weight, bias: None });
+    let reason = "node 'largest' (ArgMax) passes no gradient";
+    refused(argued, &data, usual(), reason);
+    let mut fixed = Graph::new("fixed", "x", &[4]);
+    add(&mut fixed, "relu", Op::Relu);
+    refused(fixed, &data, usual(), "nothing to train");
 
     let mut graph = perceptron(&[4, 2]);
     assert!(predict(&graph, &[0.0; 7], CPU).is_err());

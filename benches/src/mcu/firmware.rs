@@ -173,7 +173,7 @@ fn describe_subject(
 fn features(image: &[u8]) -> Vec<&'static str> {
     let model = Model::parse(image).ok();
     let operators = model.iter().flat_map(Model::operators);
-    let families: BTreeSet<&str> = operators.filter_map(|op| op.feature()).collect();
+    let families: BTreeSet<&str> = operators.flat_map(|op| op.features().collect::<Vec<_>>()).collect();
     std::iter::once("model").chain(families).collect()
 }
 

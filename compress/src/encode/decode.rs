@@ -26,6 +26,7 @@ pub fn decode(model: &Model) -> Program {
         shape: t.shape,
         scale: f32::from_bits(t.scale_bits),
         zero_point: t.zero_point,
+        wide: t.wide,
     });
     let operators = model.operators().enumerate().map(|(i, op)| Operator {
         name: format!("operator{i}"),

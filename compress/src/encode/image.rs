@@ -8,6 +8,7 @@ use crate::plan::{self, ArenaPlan};
 use crate::program::{Kind, Linear, Operator, Program, Tensor};
 use no_std_core::operator::{FILTER_ENTRY_BYTES, codable};
 use no_std_core::overlap;
+use no_std_core::tensor::WIDE;
 use no_std_core::{FormatError, MAGIC, Model, PREFIX_BYTES, VERSION, crc32};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,9 @@ pub enum EncodeError {
     /// The finished image does not pass the reader's own check: a layer beyond the format's bounds.
     #[error("the network is beyond what an image can hold: {0}")]
     Rejected(#[from] FormatError),
+    /// Sums of products with int16 activations that 32 bits may not hold.
+    #[error("the sums of '{0}' over int16 activations may leave 32 bits; keep its input int8")]
+    Wide(String),
 }
 
 /// Writes a program as an image and reads it back.
@@ -54,6 +58,7 @@ pub enum EncodeError {
 /// # Errors
 /// When a layer is beyond the format's bounds (a row of more than 65,536 weights, say).
 pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError> {
+    check_wide(program)?;
     let forms: Vec<Vec<Written>> = program
         .operators
         .iter()
@@ -89,9 +94,36 @@ pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError>
     })
 }
 
-/// A convolution over too large an image, or of too many taps, cannot be coded.
+/// Sums of products with int16 activations wrap around in the kernels: here they are proved not to.
+fn check_wide(program: &Program) -> Result<(), EncodeError> {
+    let wide = |op: &&Operator| program.tensors[op.input].wide;
+    let reading = program.operators.iter().filter(wide);
+    for linear in reading.flat_map(|op| op.kind.linears()) {
+        let largest = |(weights, bias): (&[i8], &i32)| {
+            let sum: u64 = weights.iter().map(|w| u64::from(w.unsigned_abs())).sum();
+            (sum << 15) + u64::from(bias.unsigned_abs())
+        };
+        let rows = linear.weights.chunks(linear.columns.max(1));
+        if rows
+            .zip(&linear.biases)
+            .map(largest)
+            .any(|sum| sum > i32::MAX as u64)
+        {
+            return Err(EncodeError::Wide(linear.name.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn is_wide(program: &Program, op: &Operator) -> bool {
+    program.tensors[op.input].wide || program.tensors[op.output].wide
+}
+
+/// A convolution over too large an image, or of too many taps, cannot be coded; nor can what reads or
+/// writes int16.
 fn allowed(program: &Program, op: &Operator, coding: Coding) -> Coding {
     match &op.kind {
+        _ if is_wide(program, op) => Coding::Plain,
         Kind::Conv { window, .. } if !codable(window, &program.tensors[op.input].shape) => {
             Coding::Plain
         }
@@ -138,6 +170,9 @@ pub(super) fn filter_entries(linear: &Linear, form: &Written) -> usize {
 
 /// What [`no_std_core::operator::Operator::clearance`] will be.
 fn clearance(program: &Program, op: &Operator, forms: &[Written]) -> Option<usize> {
+    if is_wide(program, op) {
+        return None;
+    }
     let window = match &op.kind {
         Kind::Conv { window, .. } if forms.iter().all(|form| form.plain) => window,
         Kind::MaxPool(window) | Kind::AveragePool { window, .. } => window,
@@ -221,7 +256,8 @@ fn write_tensor(image: &mut Writer, tensor: &Tensor, offset: usize) {
         image.varint(Category::Tensors, shape.height);
         image.varint(Category::Tensors, shape.width);
     }
-    image.u32(Category::Tensors, tensor.scale.to_bits());
+    let wide = if tensor.wide { WIDE } else { 0 };
+    image.u32(Category::Tensors, tensor.scale.to_bits() | wide);
     image.i8(Category::Tensors, tensor.zero_point);
     image.varint(Category::Tensors, offset);
 }

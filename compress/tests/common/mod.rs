@@ -104,6 +104,7 @@ pub fn tensor(
         shape,
         scale: rng.random_range(0.01..1.0),
         zero_point,
+        wide: false,
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Conv<'o, 'a> {
 
 /// Where a window stands: its corner, which may lie in the padding.
 #[derive(Clone, Copy)]
-struct Position {
+pub(super) struct Position {
     y: isize,
     x: isize,
 }
@@ -45,7 +45,48 @@ impl<'o, 'a> Conv<'o, 'a> {
         }
     }
 
-    fn positions(&self) -> impl Iterator<Item = Position> + '_ {
+    /// With one position: what a dense layer is.
+    pub(super) fn once(
+        op: &Operator<'a>,
+        window: &'o Window,
+        filters: usize,
+        linear: &'o Linear<'a>,
+    ) -> Self {
+        let output = Shape {
+            height: 1,
+            width: 1,
+            channels: filters,
+        };
+        Self {
+            output,
+            group_filters: filters,
+            ..Self::new(op, window, 1, linear)
+        }
+    }
+
+    /// Calls `visit` for each weight of a filter with the place of its tap's first channel (none in the
+    /// padding), the channel, and the weight's column.
+    pub(super) fn each_tap(
+        &self,
+        at: Position,
+        filter: usize,
+        mut visit: impl FnMut(Option<usize>, usize, usize),
+    ) {
+        let first = self.first_channel(filter);
+        let [height, width] = self.window.kernel;
+        let mut column = 0;
+        for ky in 0..height {
+            for kx in 0..width {
+                let tap = self.tap(at, ky, kx);
+                for channel in first..first + self.group_channels {
+                    visit(tap, channel, column);
+                    column += 1;
+                }
+            }
+        }
+    }
+
+    pub(super) fn positions(&self) -> impl Iterator<Item = Position> + '_ {
         let [stride_y, stride_x] = self.window.stride;
         let [top, left] = self.window.padding;
         (0..self.output.height).flat_map(move |y| {

@@ -9,6 +9,7 @@ mod normalization;
 mod pair;
 mod pool;
 mod recurrent;
+mod wide;
 
 use core::cell::Cell;
 
@@ -21,6 +22,7 @@ pub(crate) use normalization::{layer_norm, lrn};
 pub(crate) use pair::{add, mat_mul, mul};
 pub(crate) use pool::{average_pool, max_pool};
 pub(crate) use recurrent::{recurrent, reset};
+pub(crate) use wide::wide;
 
 /// Σ x·w of two equally long slices (the shorter counts), four at a time. Within i32: a row has at
 /// most 2¹⁶ products of at most 2¹⁴.

@@ -277,9 +277,14 @@ impl<'a> Operator<'a> {
         kind: Kind::Table(&[]),
     };
 
-    /// The cargo feature of this crate and of `edge-runtime` without which an image that holds the
+    /// The cargo features of this crate and of `edge-runtime` without which an image that holds the
     /// operator is refused; none for the operators that every build knows.
-    pub fn feature(&self) -> Option<&'static str> {
+    pub fn features(&self) -> impl Iterator<Item = &'static str> {
+        let wide = if self.is_wide() { Some("wide") } else { None };
+        self.family().into_iter().chain(wide)
+    }
+
+    fn family(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Add { other, .. } if other.shape != self.input.shape => Some("pairs"),
             Kind::Mul { .. } | Kind::MatMul { .. } => Some("pairs"),
@@ -294,6 +299,9 @@ impl<'a> Operator<'a> {
     /// How many bytes at least the input must begin behind the output, of the operators that may then
     /// write over what they have read.
     pub fn clearance(&self) -> Option<usize> {
+        if self.is_wide() {
+            return None;
+        }
         let window = match &self.kind {
             Kind::Conv { window, linear, .. } if linear.weights.is_plain() => window,
             Kind::MaxPool(window) | Kind::AveragePool { window, .. } => window,
@@ -301,6 +309,20 @@ impl<'a> Operator<'a> {
         };
         let (input, output) = (&self.input.shape, &self.output.shape);
         Some(overlap::clearance(window, input, output))
+    }
+
+    /// Whether a tensor read or written has int16 elements.
+    pub fn is_wide(&self) -> bool {
+        self.output.wide || self.reads().any(|tensor| tensor.wide)
+    }
+
+    /// Whether it is one that computes on int16 elements: of plain weights, or a sum.
+    fn may_be_wide(&self) -> bool {
+        match &self.kind {
+            Kind::Dense(linear) | Kind::Conv { linear, .. } => linear.weights.is_plain(),
+            Kind::Add { .. } => true,
+            _ => false,
+        }
     }
 
     /// The tensors read: none, one or two.
@@ -325,6 +347,20 @@ pub(crate) fn parse<'a>(
     op.input = tensors.nth(cursor.varint()?)?;
     op.output = tensors.nth(cursor.varint()?)?;
     op.scratch = cursor.size()?;
+    parse_kind(code, cursor, tensors, op)?;
+    match op.is_wide() {
+        true if !cfg!(feature = "wide") => Err(FormatError::LeftOut),
+        true if !op.may_be_wide() => Err(FormatError::Operator),
+        _ => Ok(()),
+    }
+}
+
+fn parse_kind<'a>(
+    code: u8,
+    cursor: &mut Cursor<'a>,
+    tensors: &Tensors,
+    op: &mut Operator<'a>,
+) -> Result<(), FormatError> {
     match code {
         opcode::DENSE => dense(cursor, op),
         opcode::CONV => window::conv(cursor, op),

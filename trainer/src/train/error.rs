@@ -37,6 +37,16 @@ pub enum TrainError {
     /// A model without a weight.
     #[error("model '{}' has nothing to train; add a layer with weights, dense or conv", .0.escape_debug())]
     NoParameters(String),
+    /// An operator through which nothing upstream of it could learn.
+    #[error(
+        "node '{}' ({op}) passes no gradient to the weights before it; train the model without it", node.escape_debug()
+    )]
+    NoGradient {
+        /// The node's name.
+        node: String,
+        /// Its operator.
+        op: &'static str,
+    },
     /// Augmentation of what is no image.
     #[error(
         "augment distorts images [channels, height, width], but the data has inputs of {0:?}; leave it out"
