@@ -24,6 +24,31 @@
 //! a row, a convolution reads one filter's weights into scratch and uses them at every position.
 //! No tensor is ever expanded.
 //!
+//! # Leaving operators out
+//!
+//! Flash is short: what an image does not need can be left out of a build. Dense, Conv, MaxPool,
+//! AveragePool, Clamp, Table, Softmax and Add of equal shapes are always there; the others come in
+//! families, each a cargo feature, all on by default:
+//!
+//! | feature | operators |
+//! |---|---|
+//! | `pairs` | Mul, MatMul, Add of a second tensor that is stretched |
+//! | `movement` | Copy, Constant, Embedding |
+//! | `heads` | PRelu, LogSoftmax, ArgMax |
+//! | `normalization` | LayerNorm, Lrn |
+//! | `recurrent` | RNN, LSTM, GRU |
+//! | `wide` | int16 activations of Dense, Conv and Add |
+//!
+//! [`Operator::features`](no_std_core::operator::Operator::features) names those an operator needs. An
+//! image that holds an operator of a family left out is refused when it is parsed
+//! ([`FormatError::LeftOut`](no_std_core::FormatError::LeftOut)).
+//!
+//! # Streaming
+//!
+//! A recurrent layer can carry its state from one [`Session::run`] to the next. That state stands at
+//! the end of the arena, where nothing else does; [`Session::reset`] puts it back to its start. Running
+//! a sequence in pieces gives, bit for bit, what running it whole gives.
+//!
 //! # When can this fail
 //!
 //! [`Session::new`] fails when the arena is too small. Nothing after it fails or panics: all else

@@ -176,7 +176,9 @@ fn describe_subject(
 fn families(image: &[u8]) -> BTreeSet<&'static str> {
     let model = Model::parse(image).ok();
     let operators = model.iter().flat_map(Model::operators);
-    operators.filter_map(|op| op.feature()).collect()
+    operators
+        .flat_map(|op| op.features().collect::<Vec<_>>())
+        .collect()
 }
 
 fn run(mut command: Command, core: Core, log: &Path) -> Result<(), McuError> {
