@@ -6,6 +6,7 @@ use compress::encode::{Coding, EncodeError, encode};
 use compress::program::{
     Activation, Axis, Block, Cell, Kind, Linear, Operator, Program, Recurrent, Tensor,
 };
+use edge_runtime::frontend::{FRACTION_BITS, Parameters};
 use no_std_core::numerics::{Multiplier, Output};
 use no_std_core::operator::Window;
 use no_std_core::tensor::Shape;
@@ -182,6 +183,21 @@ pub fn every_operator() -> Program {
 fn exponentials(scale: f64) -> Vec<u16> {
     let entry = |d: i32| (65535.0 * (-scale * f64::from(d)).exp()).round() as u16;
     (0..200).map(entry).collect()
+}
+
+/// A convolution and a dense layer on features of sound, as its metadata say.
+pub fn listener(features: &Parameters) -> Program {
+    let mut b = Builder::new(Weights::Any);
+    let (frames, bands) = (features.frames(), features.frame_len());
+    let input = b.tensor([frames, bands, 1]);
+    b.program.tensors[input].scale = 1.0 / (1 << FRACTION_BITS) as f32;
+    b.program.tensors[input].zero_point = features.zero_point();
+    let places = [frames.div_ceil(2), bands.div_ceil(2), 4];
+    let hidden = b.conv(input, places, window(3, 2, 1), 1);
+    let output = b.dense(hidden, CLASSES);
+    let metadata = (Parameters::KEY.to_owned(), features.to_string());
+    b.program.metadata.push(metadata);
+    b.finish(output)
 }
 
 const INT8: Output = Output {

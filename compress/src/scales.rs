@@ -98,6 +98,17 @@ impl Scales {
     }
 }
 
+/// A quantized model may round a view of a value and not the value: then both have that scale.
+pub(crate) fn take_from_views(graph: &mut Graph, steps: &Steps) {
+    for i in 0..graph.nodes.len() {
+        let view = graph.nodes[i].output;
+        let root = steps.roots.get(&view).copied().unwrap_or(view);
+        let q = graph.value(view).quantization;
+        let own = &mut graph.values[root.0].quantization;
+        *own = own.or(q);
+    }
+}
+
 /// The scale of a value, or of the step from which it is picked.
 fn source(graph: &Graph, steps: &Steps, mut value: ValueId) -> Option<Quantization> {
     loop {
@@ -149,7 +160,8 @@ pub(crate) fn tentative(graph: &Graph) -> Graph {
         }
     }
     let steps = lower::steps(graph);
-    let scales = Scales::of(graph, &steps);
+    take_from_views(&mut trial, &steps);
+    let scales = Scales::of(&trial, &steps);
     let distinct = |value: ValueId| Quantization {
         scale: 1.0 + value.0 as f32 / 4096.0,
         zero_point: 0,

@@ -2,14 +2,10 @@
 //! computes, as far as its own two ways of computing them agree.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../trainer/tests/common/mod.rs"]
-mod common;
+mod real;
 
-use common::models;
-use compress::host;
-use compress::pipeline::{Checkpoints, Examples, compress};
-use compress::settings::Settings;
 use no_std_core::Model;
+use real::{converted, largest, models, note, outputs};
 use std::path::Path;
 use trainer::onnx;
 
@@ -43,27 +39,6 @@ impl Reference {
     }
 }
 
-/// What the image of a model says of the reference's inputs.
-fn outputs(folder: &Path, name: &str, reference: &Reference) -> (Vec<f32>, usize) {
-    let graph = onnx::read(&folder.join(format!("{name}.onnx"))).unwrap_or_else(|e| panic!("{e}"));
-    let examples = Examples::Synthetic {
-        range: Some((0.0, 1.0)),
-        seed: 1,
-    };
-    let settings = Settings::default();
-    let compressed = compress(&graph, examples, &settings, &Checkpoints::default())
-        .unwrap_or_else(|e| panic!("{name}: {e}"));
-    let model = Model::parse(&compressed.encoded.bytes).unwrap();
-    let integers = host::run(&model, &reference.x).unwrap();
-    let outputs = host::dequantize(&model.output(), &integers);
-    (outputs, model.output_len())
-}
-
-fn largest(values: &[f32]) -> usize {
-    let at = |best: usize, i: usize| if values[i] > values[best] { i } else { best };
-    (0..values.len()).fold(0, at)
-}
-
 /// The rule of the issue: exact in 97 % and within two steps where the two runs agree with each other,
 /// elsewhere no further from the one than the other is; the same class wherever the margin between the
 /// first two exceeds the difference.
@@ -73,14 +48,17 @@ fn check(folder: &str, name: &str) {
     };
     let folder = models.join(folder);
     let reference = Reference::read(&folder.join(format!("{name}.ref.npz")));
-    let (found, classes) = outputs(&folder, name, &reference);
+    let graph = onnx::read(&folder.join(format!("{name}.onnx"))).unwrap_or_else(|e| panic!("{e}"));
+    let compressed = converted(&graph, name);
+    let model = Model::parse(&compressed.encoded.bytes).unwrap();
+    let (found, classes) = (outputs(&model, &reference.x), model.output_len());
     assert_eq!(found.len(), reference.y.len(), "{name}");
     let ours = reference.steps(&found, &reference.y);
     let theirs = reference.steps(&reference.unfused, &reference.y);
     let worst = |steps: &[f32]| steps.iter().copied().fold(0.0f32, f32::max);
     let (most, allowed) = (worst(&ours), worst(&theirs));
     let exact = ours.iter().filter(|&&steps| steps == 0.0).count() as f64 / ours.len() as f64;
-    common::note(&format!(
+    note(&format!(
         "{name}: {:.2} % exact, at most {most} steps off; ONNX Runtime's runs are {allowed} apart",
         100.0 * exact
     ));

@@ -17,6 +17,7 @@
 //! Session     owns the arena, walks the operators       session
 //!  └ kernels  one file an operator; the oracle that     kernels
 //!             every faster kernel must equal, bit for bit
+//! FrontEnd    makes the input of samples of sound        frontend
 //! ```
 //!
 //! Coded weights are executed as they stand in the image: a dense layer multiplies while it reads
@@ -26,7 +27,8 @@
 //! # When can this fail
 //!
 //! [`Session::new`] fails when the arena is too small. Nothing after it fails or panics: all else
-//! was checked when the image was parsed.
+//! was checked when the image was parsed. It is the same with [`frontend::FrontEnd::new`] and its
+//! workspace.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -34,6 +36,7 @@
 #[cfg(any(test, doctest, feature = "std"))]
 extern crate std;
 
+pub mod frontend;
 mod kernels;
 mod session;
 

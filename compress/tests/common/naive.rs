@@ -71,7 +71,9 @@ fn naive_operator(
                 .filter_map(|v| v.or(pad))
                 .map(i64::from)
                 .collect();
-            (counted.iter().sum::<i64>() as f64 / counted.len() as f64 + 0.5).floor() as i8
+            let zero = i64::from(from.zero_point);
+            let sum: i64 = counted.iter().map(|q| q - zero).sum();
+            ((sum as f64 / counted.len() as f64).round_ties_even() as i64 + zero) as i8
         }),
         Kind::Clamp(range) => x.iter().map(|&q| q.max(range.min).min(range.max)).collect(),
         Kind::Table(table) => x

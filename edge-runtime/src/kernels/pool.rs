@@ -77,9 +77,9 @@ pub(crate) fn max_pool(x: &[Cell<i8>], y: &[Cell<i8>], op: &Operator, window: &W
     windows(x, y, op, window, i8::MIN, larger, |max, _| max);
 }
 
-/// Mean under the window, per channel, ties towards +∞. Input and output share scale and zero
-/// point, so the mean of the integers is the integer of the mean. Padding that counts is the zero
-/// point. Sums stay in range: a window has at most 2¹⁶ places.
+/// Mean under the window, per channel. Input and output share scale and zero point, so the mean of the
+/// integers is the integer of the mean. Ties, which a mean of 64 meets often, go to even multiples of
+/// the scale as in ONNX's `QuantizeLinear`. Padding that counts is the zero point. Sums stay in range: a window has at most 2¹⁶ places.
 #[inline(never)]
 pub(crate) fn average_pool(
     x: &[Cell<i8>],
@@ -94,9 +94,11 @@ pub(crate) fn average_pool(
     let mean = |sum: i32, covered: usize| {
         let covered = covered as i32;
         let count = if count_include_pad { whole } else { covered };
-        let sum = sum + (count - covered) * zero_point;
-        // floor(sum/count + 1/2)
-        (2 * sum + count).checked_div_euclid(2 * count).unwrap_or(0) as i8
+        // Of the differences to the zero point, so that ties go to even multiples of the scale.
+        let twice = 2 * (sum - covered * zero_point) + count;
+        let up = twice.checked_div_euclid(2 * count).unwrap_or(0);
+        let tie = up * 2 * count == twice;
+        (up - (tie as i32 & up & 1) + zero_point) as i8
     };
     windows(x, y, op, window, 0, |sum, x| sum + x as i32, mean);
 }

@@ -94,7 +94,7 @@ pub enum Kind<'a> {
     },
     /// Largest value under the window; padding never wins.
     MaxPool(Window),
-    /// Mean under the window, ties towards +∞.
+    /// Mean under the window, ties to even multiples of the scale.
     AveragePool {
         /// Geometry.
         window: Window,
@@ -266,19 +266,6 @@ impl<'a> Kind<'a> {
         };
         pair.into_iter().flatten()
     }
-
-    /// The cargo feature of this crate and of `edge-runtime` without which an image that holds the
-    /// operator is refused; none for the operators that every build knows.
-    pub const fn feature(&self) -> Option<&'static str> {
-        match self {
-            Kind::Mul { .. } | Kind::MatMul { .. } => Some("products"),
-            Kind::Copy(_) | Kind::Constant(_) | Kind::Embedding(_) => Some("movement"),
-            Kind::PRelu { .. } | Kind::LogSoftmax { .. } | Kind::ArgMax { .. } => Some("heads"),
-            Kind::LayerNorm { .. } | Kind::Lrn { .. } => Some("normalization"),
-            Kind::Recurrent(_) => Some("recurrent"),
-            _ => None,
-        }
-    }
 }
 
 impl<'a> Operator<'a> {
@@ -303,6 +290,20 @@ impl<'a> Operator<'a> {
         };
         let (input, output) = (&self.input.shape, &self.output.shape);
         Some(overlap::clearance(window, input, output))
+    }
+
+    /// The cargo feature of this crate and of `edge-runtime` without which an image that holds the
+    /// operator is refused; none for the operators that every build knows.
+    pub fn feature(&self) -> Option<&'static str> {
+        match &self.kind {
+            _ if self.is_wide() => Some("wide"),
+            Kind::Mul { .. } | Kind::MatMul { .. } => Some("products"),
+            Kind::Copy(_) | Kind::Constant(_) | Kind::Embedding(_) => Some("movement"),
+            Kind::PRelu { .. } | Kind::LogSoftmax { .. } | Kind::ArgMax { .. } => Some("heads"),
+            Kind::LayerNorm { .. } | Kind::Lrn { .. } => Some("normalization"),
+            Kind::Recurrent(_) => Some("recurrent"),
+            _ => None,
+        }
     }
 
     /// Whether a tensor read or written has int16 elements.
