@@ -100,7 +100,7 @@ fn weights_that_are_not_constant() {
         image()
             .floats("w", &[1, 2, 3, 3], &noise(1, 18))
             .node("PRelu", &["w", "x"], "y", &[]);
-    refused(&model, &["'x'", "not constant"]);
+    refused(&model, &["input 1 is constant"]);
     let model = vector()
         .node("Relu", &["x"], "r", &[])
         .node("Where", &["x", "x", "r"], "y", &[]);

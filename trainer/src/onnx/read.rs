@@ -299,7 +299,7 @@ fn input_shape(input: &ValueInfoProto) -> Result<Input, Fault> {
             }
             None if matches!(dim.value, Some(Dim::DimValue(_))) => {
                 return Err(Fault::new(
-                    "has no elements",
+                    format!("is empty: axis {axis} has a size of 0"),
                     "export the model with fixed sizes",
                 ));
             }

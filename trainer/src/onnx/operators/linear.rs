@@ -1,5 +1,5 @@
 use super::arithmetic::{self, Binary};
-use crate::graph::{Grid, Op, ValueId};
+use crate::graph::{Grid, Op};
 use crate::onnx::error::Fault;
 use crate::onnx::import::{Importer, NodeView};
 use crate::onnx::tensor::Constant;
@@ -240,20 +240,11 @@ fn multiply(
         Some(b) => Some(importer.parameter(&b.name, &b.shape, b.reals())?),
         None => None,
     };
-    let id = last_axis(importer, x)?;
+    let id = importer.plain(x)?;
     let id = importer.push(Op::Gemm { weight, bias }, &[id])?;
     let mut out = x.shape.clone();
     if let Some(last) = out.last_mut() {
         *last = shape[0];
     }
     Ok(Computed::float(id, out))
-}
-
-/// The value with the file's last axis as the graph's.
-fn last_axis(importer: &mut Importer, x: &Computed) -> Result<ValueId, Fault> {
-    let own = &importer.graph.value(x.id).shape;
-    if own.len() > 1 && own.last() == x.shape.last() {
-        return Ok(x.id);
-    }
-    importer.plain(x)
 }
