@@ -48,7 +48,10 @@ fn check(name: &str) {
         let (a, b) = (largest(ours), largest(theirs));
         let apart = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
         let margin = theirs[b] - theirs[a];
-        assert!(a == b || margin <= 2.0 * apart.fold(0.0, f32::max), "{name}: {a}, not {b}");
+        assert!(
+            a == b || margin <= 2.0 * apart.fold(0.0, f32::max),
+            "{name}: {a}, not {b}"
+        );
     }
     // The same, layer by layer.
     let diff = diff(&graph, &model, &inputs[..4 * length]).unwrap();

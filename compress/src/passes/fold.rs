@@ -174,10 +174,9 @@ impl Affine {
         let last = graph.value(written).shape.len() - 1;
         let suits = match node.op {
             // Channels of what is flattened, or the features themselves.
-            Op::Gemm { .. } => {
-                self.axis
-                    .is_none_or(|axis| if flat { axis == 0 } else { axis == last })
-            }
+            Op::Gemm { .. } => self
+                .axis
+                .is_none_or(|axis| if flat { axis == 0 } else { axis == last }),
             Op::Conv {
                 window, groups: 1, ..
             } => {
