@@ -6,6 +6,7 @@ use compress::encode::{Coding, EncodeError, encode};
 use compress::program::{
     Activation, Axis, Block, Cell, Kind, Linear, Operator, Program, Recurrent, Tensor,
 };
+use edge_runtime::frontend::{FRACTION_BITS, Parameters};
 use no_std_core::numerics::{Multiplier, Output};
 use no_std_core::operator::Window;
 use no_std_core::tensor::Shape;
@@ -159,16 +160,16 @@ pub fn every_operator() -> Program {
     let steps = b.attend(curved);
     let states = b.recur(steps);
     let sequence = b.name(states);
-    b.weights = Weights::Sparse(40);
+    b.weights = Weights::Sparse(10);
     b.gain = 1.0;
     let logits = b.dense(sequence, CLASSES);
     let output = b.apply(
         logits,
         [1, 1, CLASSES],
         Kind::LogSoftmax {
-            exponentials: exponentials(0.02),
-            // To steps of 0.04, from those of 0.02 and from 2⁻¹⁶.
-            mantissas: [1 << 25, -(25 << 10)],
+            exponentials: exponentials(0.1),
+            // To steps of 0.2, from those of 0.1 and from 2⁻¹⁶.
+            mantissas: [1 << 25, -(5 << 10)],
             shift: 26,
             range: Output {
                 zero_point: 127,
@@ -176,12 +177,28 @@ pub fn every_operator() -> Program {
             },
         },
     );
+    b.program.tensors[output].zero_point = 127;
     b.finish(output)
 }
 
 fn exponentials(scale: f64) -> Vec<u16> {
     let entry = |d: i32| (65535.0 * (-scale * f64::from(d)).exp()).round() as u16;
-    (0..200).map(entry).collect()
+    (0..60).map(entry).collect()
+}
+
+/// A convolution and a dense layer on features of sound, as its metadata say.
+pub fn listener(features: &Parameters) -> Program {
+    let mut b = Builder::new(Weights::Any);
+    let (frames, bands) = (features.frames(), features.frame_len());
+    let input = b.tensor([frames, bands, 1]);
+    b.program.tensors[input].scale = 1.0 / (1 << FRACTION_BITS) as f32;
+    b.program.tensors[input].zero_point = features.zero_point();
+    let places = [frames.div_ceil(2), bands.div_ceil(2), 4];
+    let hidden = b.conv(input, places, window(3, 2, 1), 1);
+    let output = b.dense(hidden, CLASSES);
+    let metadata = (Parameters::KEY.to_owned(), features.to_string());
+    b.program.metadata.push(metadata);
+    b.finish(output)
 }
 
 const INT8: Output = Output {
@@ -392,7 +409,7 @@ impl Builder {
             range: INT8,
         };
         let likeness = self.apply(likeness, sequence, weighted);
-        let shares = self.apply(likeness, sequence, Kind::Softmax(exponentials(0.03)));
+        let shares = self.apply(likeness, sequence, Kind::Softmax(exponentials(0.1)));
         self.program.tensors[shares].zero_point = -128;
         self.product(shares, x, false, 1.0 / 100.0)
     }

@@ -18,7 +18,8 @@ use trainer::graph::Graph;
 use trainer::names::meant;
 use trainer::onnx;
 use trainer::train::{
-    DeviceChoice, TrainConfig, TrainError, check_fit, error_percent, interrupt, predict,
+    DeviceChoice, TrainConfig, TrainError, check_fit, check_meaning, error_percent, interrupt,
+    predict,
 };
 
 /// Compresses a neural network into an image for microcontrollers.
@@ -300,7 +301,13 @@ fn check_image(model: &Model, data: &Dataset) -> Result<(), TrainError> {
     if outputs < classes {
         return Err(TrainError::Classes { outputs, classes });
     }
-    Ok(())
+    let known = |key: &str| {
+        model
+            .metadata()
+            .find(|(k, _)| *k == key)
+            .map(|(_, text)| text)
+    };
+    check_meaning(known, data)
 }
 
 fn run_model(args: &RunArgs) -> Result<(), Failure> {

@@ -156,6 +156,9 @@ pub fn compress(
     } else {
         Biases::Rounded
     };
+    if let Examples::Data(data) = examples {
+        graph.metadata.extend(data.metadata.clone());
+    }
     simplify(&mut graph);
     lower_check(&graph)?;
     check_layers(&graph, settings)?;
@@ -164,15 +167,7 @@ pub fn compress(
             let (train, held_out) = data.hold_out(settings.hold_out, settings.seed);
             (Some(train), held_out)
         }
-        Examples::Synthetic { .. } => (
-            None,
-            Dataset {
-                input_shape: Vec::new(),
-                inputs: Vec::new(),
-                labels: Vec::new(),
-                classes: 0,
-            },
-        ),
+        Examples::Synthetic { .. } => (None, Dataset::default()),
     };
     let calibration = calibration_inputs(&graph, train.as_ref(), examples, settings);
     let data = train

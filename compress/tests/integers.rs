@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use compress::encode::{Coding, encode};
-use compress::program::{Kind, Program};
+use compress::program::Kind;
 use no_std_core::operator::Window;
 use std::collections::BTreeSet;
 

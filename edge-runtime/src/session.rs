@@ -121,13 +121,13 @@ fn execute(op: &Operator, arena: &mut [i8]) {
             other,
             multiplier,
             range,
-        } if cfg!(feature = "products") => kernels::mul(arena, op, other, *multiplier, range),
+        } if cfg!(feature = "pairs") => kernels::mul(arena, op, other, *multiplier, range),
         Kind::MatMul {
             other,
             transposed,
             multiplier,
             range,
-        } if cfg!(feature = "products") => {
+        } if cfg!(feature = "pairs") => {
             kernels::mat_mul(arena, op, other, *transposed, *multiplier, range);
         }
         Kind::Conv {

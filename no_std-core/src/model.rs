@@ -104,14 +104,14 @@ impl<'a> Model<'a> {
         self.tensors.nth(self.output).unwrap_or(Tensor::NOTHING)
     }
 
-    /// Elements of the input, one byte each.
+    /// Bytes of the input: one an element, two where it is wide.
     pub fn input_len(&self) -> usize {
-        self.input().shape.len()
+        self.input().bytes()
     }
 
-    /// Elements of the output, one byte each.
+    /// Bytes of the output: one an element, two where it is wide.
     pub fn output_len(&self) -> usize {
-        self.output().shape.len()
+        self.output().bytes()
     }
 
     /// Number of tensors.
@@ -222,26 +222,16 @@ impl Memory {
     /// What an operator reads, writes and scribbles on must be inside the arena and apart.
     #[inline(never)]
     fn check(&mut self, op: &Operator) -> Result<(), FormatError> {
-        let bytes = op.kind.scratch_bytes();
-        let scratch_end = op.scratch.checked_add(bytes).ok_or(FormatError::Arena)?;
-        let shares = |t: &Tensor| {
-            op.kind.in_place()
-                && t.offset == op.output.offset
-                && (t.shape, t.wide) == (op.output.shape, op.output.wide)
+        let scratch = Place {
+            start: op.scratch,
+            bytes: op.kind.scratch_bytes(),
         };
-        let follows = |t: &Tensor| {
-            let ahead = t.offset.checked_sub(op.output.offset);
-            matches!((ahead, op.clearance()), (Some(ahead), Some(least)) if ahead >= least)
-        };
-        let output_free = op
-            .reads()
-            .all(|t| !t.overlaps(op.output.offset, op.output.end()) || shares(t) || follows(t));
-        let scratch_free = op
-            .reads()
-            .chain([&op.output])
-            .all(|t| bytes == 0 || !t.overlaps(op.scratch, scratch_end));
-        let whole = scratch_end <= self.bytes && output_free && scratch_free;
-        if whole && self.divide(op, scratch_end) {
+        let end = scratch.end().ok_or(FormatError::Arena)?;
+        let mut apart = end <= self.bytes && scratch.is_apart(&op.output);
+        for read in op.reads() {
+            apart &= scratch.is_apart(read) && may_be_read(op, read);
+        }
+        if apart && self.divide(op, end) {
             Ok(())
         } else {
             Err(FormatError::Arena)
@@ -269,6 +259,39 @@ impl Memory {
     fn is_divided(&self) -> bool {
         self.carried.is_empty() || self.free <= self.carried.start
     }
+}
+
+/// Scratch memory.
+struct Place {
+    start: usize,
+    bytes: usize,
+}
+
+impl Place {
+    fn end(&self) -> Option<usize> {
+        self.start.checked_add(self.bytes)
+    }
+
+    fn is_apart(&self, tensor: &Tensor) -> bool {
+        let end = self.start.saturating_add(self.bytes);
+        self.bytes == 0 || !tensor.overlaps(self.start, end)
+    }
+}
+
+/// Whether the output leaves a tensor alone until it was read: it lies elsewhere, in the same place if
+/// each element depends on its own alone, or far enough before it.
+#[inline(never)]
+fn may_be_read(op: &Operator, read: &Tensor) -> bool {
+    let output = &op.output;
+    if !read.overlaps(output.offset, output.end()) {
+        return true;
+    }
+    let same = (read.offset, read.shape, read.wide) == (output.offset, output.shape, output.wide);
+    if same && op.kind.in_place() {
+        return true;
+    }
+    let ahead = read.offset.checked_sub(output.offset);
+    matches!((ahead, op.clearance()), (Some(ahead), Some(least)) if ahead >= least)
 }
 
 fn check_metadata(cursor: &mut Cursor, length: usize) -> Result<(), FormatError> {

@@ -20,25 +20,38 @@ pub fn clearance(window: &Window, input: &Shape, output: &Shape) -> usize {
     let [top, left] = window.padding;
     let positions = output.height * output.width;
     let row_start = |y: usize| (y * stride_y).saturating_sub(top).min(input.height) * input.width;
-    // Along a row what is written grows evenly up to the end, and so does what is read once the window
-    // has left the padding: the two are closest where one of them bends or the row ends.
-    let leaves = left.div_ceil(stride_x.max(1));
-    let all_written = positions.saturating_sub(LOOKAHEAD) % output.width.max(1);
+    // What is written grows evenly until nothing is left, and so does what is read once the window has
+    // left the padding: along a row and from row to row the two are closest where one of them bends.
+    let all_written = positions.saturating_sub(LOOKAHEAD);
+    let last_row = output.height.saturating_sub(1);
+    let [rows_leave, columns_leave] = [
+        top.div_ceil(stride_y.max(1)),
+        left.div_ceil(stride_x.max(1)),
+    ];
+    let bend = all_written / output.width.max(1);
+    let rows = [
+        0,
+        rows_leave.saturating_sub(1),
+        rows_leave,
+        bend.saturating_sub(1),
+        bend,
+        last_row.saturating_sub(1),
+        last_row,
+    ];
     let columns = [
         0,
-        leaves.saturating_sub(1),
-        leaves,
-        all_written,
+        columns_leave.saturating_sub(1),
+        columns_leave,
+        all_written - bend * output.width,
         output.width.saturating_sub(1),
     ];
     let mut needed = 0;
-    for y in 0..output.height {
+    for y in rows.into_iter().filter(|&y| y <= last_row) {
         let (this, next) = (row_start(y), row_start(y + 1));
         for x in columns.into_iter().filter(|&x| x < output.width) {
             // The next row may begin to the left in the same row of the input, still in the padding.
-            let last = y + 1 == output.height;
             let own = this + (x * stride_x).saturating_sub(left).min(input.width);
-            let read = (if last { own } else { own.min(next) }) * input.channels;
+            let read = (if y == last_row { own } else { own.min(next) }) * input.channels;
             let written = (y * output.width + x + LOOKAHEAD).min(positions) * output.channels;
             needed = needed.max(written.saturating_sub(read));
         }

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::{Case, assert_onnx_runtime_all, noise};
+use common::{Case, assert_close, assert_onnx_runtime_all, noise};
 use trainer::graph::{
-    Affine, Cell, DynamicOutput, Graph, Op, ParamId, Parameter, Recurrent, Unary, ValueId, Window,
-    reference,
+    Affine, Cell, DynamicOutput, Graph, Grid, Op, ParamId, Parameter, Recurrent, Unary, ValueId,
+    Window, reference,
 };
-use trainer::onnx::{WriteOptions, write_bytes};
+use trainer::onnx::{WriteOptions, read_bytes, write_bytes};
 
 /// A parameter of noise.
 fn parameter(graph: &mut Graph, shape: &[usize]) -> ParamId {
@@ -51,17 +51,43 @@ fn with_constant(shape: &[usize], constant: &[usize], op: &Op) -> [Graph; 2] {
     })
 }
 
+/// Noise; small integers for what picks rows of a table.
+fn inputs(graph: &Graph, examples: usize) -> Vec<f32> {
+    let x = noise(9, examples * graph.value(graph.input).len());
+    let Op::Embedding { .. } = graph.nodes[0].op else {
+        return x;
+    };
+    x.iter().map(|v| (v * 1.4).round()).collect()
+}
+
+fn written(graph: &Graph) -> Vec<u8> {
+    write_bytes(graph, WriteOptions::default()).expect(&graph.name)
+}
+
+/// ONNX Runtime with the reference, and the graph read with the one written.
 fn assert_agrees(graphs: &[Graph]) {
+    for graph in graphs {
+        let x = inputs(graph, 1);
+        let again = read_bytes("again.onnx", &written(graph));
+        let again = again.unwrap_or_else(|e| panic!("{}: {e}", graph.name));
+        let [y, again] = [graph, &again].map(|graph| reference::run(graph, &x));
+        assert_close(&again, &y, 1e-6, &graph.name);
+    }
+    assert_runs(graphs);
+}
+
+/// ONNX Runtime with the reference alone.
+fn assert_runs(graphs: &[Graph]) {
     let case = |(graph, batch): (&Graph, usize)| {
         let [input, output] = [graph.input, graph.output].map(|id| &graph.value(id).shape);
         let batched = |shape: &[usize]| [&[batch], shape].concat();
-        let len: usize = input.iter().product();
-        let x: Vec<f32> = noise(9, batch * len);
-        let y = x.chunks(len).flat_map(|x| reference::run(graph, x));
+        let x = inputs(graph, batch);
+        let examples = x.chunks(input.iter().product());
+        let y = examples.flat_map(|x| reference::run(graph, x)).collect();
         Case {
             what: graph.name.clone(),
-            model: write_bytes(graph, WriteOptions::default()).expect(&graph.name),
-            y: (batched(output), y.collect()),
+            model: written(graph),
+            y: (batched(output), y),
             x: (batched(input), x),
         }
     };
@@ -106,15 +132,10 @@ fn layers_with_weights() {
             output_padding,
         })
     };
-    let embedding = || {
-        // Noise in −1…1, as places 0 to 2.
-        let mut graph = Graph::new("embedding", "x", &[2, 3]);
-        let value = graph.add_parameter(Parameter::dense("one", &[1], vec![1.0]));
-        let value = push(&mut graph, Op::Constant { value }, &[]);
-        push(&mut graph, Op::Add, &[ValueId(0), value]);
-        let table = parameter(&mut graph, &[3, 4]);
-        add(&mut graph, Op::Embedding { table });
-        graph
+    let embedding = |shape: &[usize]| {
+        one(shape, |graph| Op::Embedding {
+            table: parameter(graph, &[3, 4]),
+        })
     };
     assert_agrees(&[
         gemm(&[4], true),
@@ -130,8 +151,23 @@ fn layers_with_weights() {
             2,
             [1, 0],
         ),
-        embedding(),
+        embedding(&[2]),
+        embedding(&[2, 3]),
     ]);
+}
+
+/// Import leaves rounding to the file's input.
+#[test]
+fn computed_places_in_a_table() {
+    let mut graph = Graph::new("computed places", "x", &[2, 3]);
+    let one = Parameter::dense("one", &[1], vec![1.0]);
+    let value = graph.add_parameter(one);
+    let value = push(&mut graph, Op::Constant { value }, &[]);
+    // Noise in −1…1, as places 0 to 2.
+    push(&mut graph, Op::Add, &[ValueId(0), value]);
+    let table = parameter(&mut graph, &[3, 4]);
+    add(&mut graph, Op::Embedding { table });
+    assert_runs(&[graph]);
 }
 
 #[test]
@@ -307,7 +343,7 @@ fn movements() {
     add(&mut graph, Op::Relu);
     let joined = graph.output;
     push(&mut graph, Op::Concat { axis: 0 }, &[joined, joined]);
-    graphs.push(graph);
+    assert_runs(&[graph]);
     assert_agrees(&graphs);
 }
 
@@ -334,8 +370,7 @@ fn recurrent_layers() {
     let cells = [
         rnn(Unary::Tanh),
         rnn(Unary::Sigmoid),
-        rnn(Unary::LeakyRelu { alpha }),
-        rnn(Unary::HardSigmoid { alpha, beta }),
+        rnn(Unary::LeakyRelu { alpha: 0.0 }),
         Cell::Lstm,
         Cell::Gru {
             linear_before_reset: false,
@@ -353,6 +388,13 @@ fn recurrent_layers() {
     graphs.push(recurrent(Cell::Lstm, true, true));
     assert_agrees(&graphs);
 
+    // Which no exporter makes and import refuses.
+    let rare = [
+        Unary::LeakyRelu { alpha },
+        Unary::HardSigmoid { alpha, beta },
+    ];
+    assert_runs(&rare.map(|activation| recurrent(rnn(activation), true, false)));
+
     let unnamed = recurrent(rnn(Unary::HardSwish), false, false);
     let error = write_bytes(&unnamed, WriteOptions::default())
         .unwrap_err()
@@ -361,6 +403,32 @@ fn recurrent_layers() {
         error.contains("'RNN0'") && error.lines().count() == 1,
         "{error}"
     );
+}
+
+/// Their weights as float16 and as integers, which a node turns into floats.
+#[test]
+fn recurrent_weights_in_fewer_bits() {
+    let mut graph = recurrent(Cell::Lstm, true, false);
+    let [f16, qdq] = [(true, false), (false, true)].map(|(f16, qdq)| WriteOptions { f16, qdq });
+    let half = read_bytes("half.onnx", &write_bytes(&graph, f16).unwrap()).unwrap();
+    let x = inputs(&graph, 1);
+    let rounded = reference::run(&half, &x);
+    assert_close(&rounded, &reference::run(&graph, &x), 2e-3, "float16");
+    assert_ne!(half.parameters, graph.parameters);
+
+    for parameter in &mut graph.parameters[..2] {
+        parameter.grid = Some(Grid {
+            scale: (1..=16).map(|i| 0.008 * i as f32).collect(),
+            max: 127,
+        });
+    }
+    let case = Case {
+        what: "integers".into(),
+        model: write_bytes(&graph, qdq).unwrap(),
+        y: (vec![1, 5, 4], reference::run(&graph, &x)),
+        x: (vec![1, 5, 3], x),
+    };
+    assert_onnx_runtime_all(&[case], 1e-5);
 }
 
 fn affine(scale: &[f32], axis: usize, range: [f32; 2]) -> Affine {
@@ -408,5 +476,6 @@ fn quantizers() {
     for output in outputs {
         graphs.push(one(&[2, 3], |_| Op::DynamicQuantizeLinear { output }));
     }
-    assert_agrees(&graphs);
+    // What is read has the grid with its value, and the reference does not round values.
+    assert_runs(&graphs);
 }

@@ -14,7 +14,9 @@ import onnxruntime
 def check(tolerance, model, x, y):
     try:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        actual = session.run(None, {session.get_inputs()[0].name: np.load(x)})[0]
+        fed = session.get_inputs()[0]
+        kind = np.int64 if fed.type == "tensor(int64)" else np.float32
+        actual = session.run(None, {fed.name: np.load(x).astype(kind)})[0]
     except Exception as error:  # Each of ONNX Runtime's has a type of its own.
         print(f"{model}: {error}")
         return False

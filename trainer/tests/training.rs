@@ -36,6 +36,7 @@ fn by_sign(shape: &[usize], count: usize) -> Dataset {
         labels: inputs.chunks(length).map(label).collect(),
         inputs,
         classes: 2,
+        ..Dataset::default()
     }
 }
 
@@ -153,6 +154,7 @@ fn linear(parametrization: Parametrization) -> (Graph, Dataset) {
         inputs: vec![1.0, 2.0, 4.0],
         labels: vec![0],
         classes: 2,
+        ..Dataset::default()
     };
     (graph, data)
 }
@@ -358,6 +360,7 @@ fn values_pass_their_quantizer_and_gradients_its_range_alone() {
         inputs: vec![1.3, 20.0, -200.0],
         labels: vec![1],
         classes: 2,
+        ..Dataset::default()
     };
     let mut seen = Vec::new();
     activations(&graph, &data.inputs, CPU, |value, x| {
@@ -405,6 +408,7 @@ fn dropout_drops_its_share_and_keeps_the_mean() {
         inputs: vec![1.0; width * count],
         labels: vec![0; count],
         classes: 2,
+        ..Dataset::default()
     };
     // With p − y = −½ everywhere, −2·gradient is the mean over examples of what was let through.
     let gradient = &gradients(&graph, &data)[0][..width];
@@ -470,6 +474,7 @@ fn every_rule_learns_exclusive_or() {
         inputs: vec![0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0],
         labels: vec![0, 1, 1, 0],
         classes: 2,
+        ..Dataset::default()
     };
     let rules = [
         (Optimizer::Sgd, 0.5),
@@ -516,6 +521,11 @@ fn eventful() -> (Graph, Dataset, Dataset, TrainConfig) {
             rotate: 10.0,
             scale: 0.1,
             shear: 0.1,
+            slide: 1.0,
+            level: 0.1,
+            noise: 0.1,
+            mask_rows: 2.0,
+            mask_columns: 2.0,
         },
         seed: 7,
         keep_best: true,

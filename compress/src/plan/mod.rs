@@ -101,7 +101,7 @@ pub fn lifetimes_of(
 /// has its shape and is not read later.
 fn in_place_roots(program: &Program, lifetimes: &[(usize, usize)]) -> Vec<usize> {
     let mut roots: Vec<usize> = (0..program.tensors.len()).collect();
-    let shape = |tensor: usize| program.tensors[tensor].shape;
+    let shape = |tensor: usize| (program.tensors[tensor].shape, program.tensors[tensor].wide);
     for (step, op) in program.operators.iter().enumerate() {
         let dies = |&t: &usize| lifetimes[t].1 == step && shape(t) == shape(op.output);
         if let Some(input) = op.reads().find(dies).filter(|_| op.kind.in_place()) {

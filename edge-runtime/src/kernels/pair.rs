@@ -13,7 +13,12 @@ fn value(arena: &[i8], tensor: &Tensor, place: usize) -> i32 {
 /// are stretched. Each is read before the output's is written, so they may be the same memory.
 #[inline(always)]
 fn each(arena: &mut [i8], op: &Operator, other: &Tensor, f: impl Fn(i32, i32) -> i8) {
-    let (shape, side) = (&op.output.shape, &other.shape);
+    let (mut shape, mut side) = (op.output.shape, other.shape);
+    if !cfg!(feature = "pairs") {
+        // Nothing stretches: both are one row.
+        (shape.height, shape.width, shape.channels) = (1, 1, shape.len());
+        side = shape;
+    }
     let step = |side: usize, elements: usize| if side == 1 { 0 } else { elements };
     let down = step(side.height, side.width * side.channels);
     let (across, along) = (step(side.width, side.channels), step(side.channels, 1));

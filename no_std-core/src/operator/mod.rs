@@ -266,19 +266,6 @@ impl<'a> Kind<'a> {
         };
         pair.into_iter().flatten()
     }
-
-    /// The cargo feature of this crate and of `edge-runtime` without which an image that holds the
-    /// operator is refused; none for the operators that every build knows.
-    pub const fn feature(&self) -> Option<&'static str> {
-        match self {
-            Kind::Mul { .. } | Kind::MatMul { .. } => Some("products"),
-            Kind::Copy(_) | Kind::Constant(_) | Kind::Embedding(_) => Some("movement"),
-            Kind::PRelu { .. } | Kind::LogSoftmax { .. } | Kind::ArgMax { .. } => Some("heads"),
-            Kind::LayerNorm { .. } | Kind::Lrn { .. } => Some("normalization"),
-            Kind::Recurrent(_) => Some("recurrent"),
-            _ => None,
-        }
-    }
 }
 
 impl<'a> Operator<'a> {
@@ -289,6 +276,25 @@ impl<'a> Operator<'a> {
         scratch: 0,
         kind: Kind::Table(&[]),
     };
+
+    /// The cargo features of this crate and of `edge-runtime` without which an image that holds the
+    /// operator is refused; none for the operators that every build knows.
+    pub fn features(&self) -> impl Iterator<Item = &'static str> {
+        let wide = if self.is_wide() { Some("wide") } else { None };
+        self.family().into_iter().chain(wide)
+    }
+
+    fn family(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Add { other, .. } if other.shape != self.input.shape => Some("pairs"),
+            Kind::Mul { .. } | Kind::MatMul { .. } => Some("pairs"),
+            Kind::Copy(_) | Kind::Constant(_) | Kind::Embedding(_) => Some("movement"),
+            Kind::PRelu { .. } | Kind::LogSoftmax { .. } | Kind::ArgMax { .. } => Some("heads"),
+            Kind::LayerNorm { .. } | Kind::Lrn { .. } => Some("normalization"),
+            Kind::Recurrent(_) => Some("recurrent"),
+            _ => None,
+        }
+    }
 
     /// How many bytes at least the input must begin behind the output, of the operators that may then
     /// write over what they have read.
@@ -312,12 +318,11 @@ impl<'a> Operator<'a> {
 
     /// Whether it is one that computes on int16 elements: of plain weights, or a sum.
     fn may_be_wide(&self) -> bool {
-        let plain = match &self.kind {
+        match &self.kind {
             Kind::Dense(linear) | Kind::Conv { linear, .. } => linear.weights.is_plain(),
             Kind::Add { .. } => true,
             _ => false,
-        };
-        plain && cfg!(feature = "wide")
+        }
     }
 
     /// The tensors read: none, one or two.
@@ -343,10 +348,11 @@ pub(crate) fn parse<'a>(
     op.output = tensors.nth(cursor.varint()?)?;
     op.scratch = cursor.size()?;
     parse_kind(code, cursor, tensors, op)?;
-    if op.is_wide() && !op.may_be_wide() {
-        return Err(FormatError::Operator);
+    match op.is_wide() {
+        true if !cfg!(feature = "wide") => Err(FormatError::LeftOut),
+        true if !op.may_be_wide() => Err(FormatError::Operator),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn parse_kind<'a>(
@@ -372,8 +378,8 @@ fn parse_kind<'a>(
             Ok(())
         }
         opcode::ADD => pair::add(cursor, tensors, op),
-        opcode::MUL if cfg!(feature = "products") => pair::mul(cursor, tensors, op),
-        opcode::MAT_MUL if cfg!(feature = "products") => pair::mat_mul(cursor, tensors, op),
+        opcode::MUL if cfg!(feature = "pairs") => pair::mul(cursor, tensors, op),
+        opcode::MAT_MUL if cfg!(feature = "pairs") => pair::mat_mul(cursor, tensors, op),
         opcode::COPY if cfg!(feature = "movement") => movement::copy(cursor, op),
         opcode::CONSTANT if cfg!(feature = "movement") => movement::constant(cursor, op),
         opcode::EMBEDDING if cfg!(feature = "movement") => movement::embedding(cursor, op),

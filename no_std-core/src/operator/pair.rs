@@ -27,10 +27,12 @@ fn broadcast(cursor: &mut Cursor, tensors: &Tensors, op: &Operator) -> Result<Te
     let suits = |side: usize, whole: usize| side == whole || side == 1;
     let (a, b) = (&op.input.shape, &other.shape);
     let fits = suits(b.height, a.height) && suits(b.width, a.width);
-    if fits && suits(b.channels, a.channels) && op.output.shape == *a {
-        Ok(other)
-    } else {
+    if !fits || !suits(b.channels, a.channels) || op.output.shape != *a {
         Err(FormatError::Shape)
+    } else if a != b && !cfg!(feature = "pairs") {
+        Err(FormatError::LeftOut)
+    } else {
+        Ok(other)
     }
 }
 

@@ -293,6 +293,9 @@ impl<'a> Importer<'a> {
                 }
             }
             Some(Tensor::Unknown) => {}
+            Some(Tensor::Constant(c)) if c.data.len() == 0 => {
+                self.refuse_output(name, "is empty: an axis has a size of 0")
+            }
             Some(Tensor::Constant(_)) => self.refuse_output(name, "does not depend on the input"),
             None => self.refuse_output(name, "is written by no node"),
         }

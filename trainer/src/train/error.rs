@@ -26,6 +26,17 @@ pub enum TrainError {
         /// Per example.
         data: Vec<usize>,
     },
+    /// Inputs made otherwise than the model's.
+    #[error(
+        "the model takes '{}', but the data are '{data}'; give the data the options that the model was trained with",
+        model.escape_debug()
+    )]
+    Meaning {
+        /// The model's metadata.
+        model: String,
+        /// The data's.
+        data: String,
+    },
     /// Fewer outputs than classes.
     #[error("the model has {outputs} outputs for {classes} classes")]
     Classes {

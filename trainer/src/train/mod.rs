@@ -18,6 +18,6 @@ mod progress;
 
 pub use config::{DeviceChoice, Optimizer, Schedule, TrainConfig};
 pub use error::TrainError;
-pub use evaluate::{Measure, activations, check_fit, error_percent, predict};
+pub use evaluate::{Measure, activations, check_fit, check_meaning, error_percent, predict};
 pub use fit::{EpochStats, Hook, NoHook, Outcome, fit};
 pub use progress::Progress;

@@ -54,6 +54,7 @@ fn examples(graph: &Graph, seed: u64) -> Dataset {
         inputs: noise(seed, EXAMPLES * value.len()),
         labels: (0..EXAMPLES).map(|i| (i % classes) as u32).collect(),
         classes,
+        ..Dataset::default()
     }
 }
 

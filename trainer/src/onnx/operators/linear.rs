@@ -35,14 +35,14 @@ pub(super) fn gemm(importer: &mut Importer, node: &NodeView) -> Result<Tensor, F
             _ => None,
         };
         let folded = bias.is_some();
-        let bias = match bias {
-            Some((name, mut values)) => {
-                values.iter_mut().for_each(|v| *v *= beta);
-                Some(importer.parameter(name, &[out], values)?)
-            }
-            None => None,
-        };
-        let product = multiply(importer, x, w, weights, bias)?;
+        let bias = bias.map(|(name, values)| {
+            Constant::of_floats(
+                name.clone(),
+                vec![out],
+                values.iter().map(|v| v * beta).collect(),
+            )
+        });
+        let product = multiply(importer, x, w, weights, bias.as_ref())?;
         return match c {
             Some(c) if !folded => plus(importer, product, beta, c),
             _ => Ok(product),
@@ -225,7 +225,7 @@ fn multiply(
     x: &Computed,
     origin: &Constant,
     weights: Weights,
-    bias: Option<crate::graph::ParamId>,
+    bias: Option<&Constant>,
 ) -> Result<Tensor, Fault> {
     if x.shape.len() < 2 {
         importer.keep_apart()?;
@@ -236,6 +236,10 @@ fn multiply(
         grid,
     } = weights;
     let weight = importer.on_grid(&origin.name, &shape, values, grid)?;
+    let bias = match bias {
+        Some(b) => Some(importer.parameter(&b.name, &b.shape, b.reals())?),
+        None => None,
+    };
     let id = last_axis(importer, x)?;
     let id = importer.push(Op::Gemm { weight, bias }, &[id])?;
     let mut out = x.shape.clone();

@@ -1,18 +1,20 @@
 //! `QuantizeLinear` followed by `DequantizeLinear` of the same scale and zero point is what a value's
 //! [`Quantization`] says.
 
-use crate::graph::{Affine, Graph, Node, Op, Quantization, ValueId};
+use crate::graph::{Affine, Graph, Op, Quantization, ValueId};
 
 /// Folds every pair whose value is read in no other way.
 pub(super) fn fold(graph: &mut Graph) {
-    let quantizes = |node: &Node| match &node.op {
-        Op::QuantizeLinear(affine) => Some((node.inputs[0], node.output, per_tensor(affine)?)),
-        _ => None,
-    };
-    // Folding removes nodes.
-    let pairs: Vec<_> = graph.nodes.iter().filter_map(quantizes).collect();
-    for (value, quantized, quantization) in pairs {
-        fold_at(graph, value, quantized, quantization);
+    let mut place = 0;
+    // Nodes behind this one are dropped on the way.
+    while let Some(node) = graph.nodes.get(place) {
+        place += 1;
+        if let Op::QuantizeLinear(affine) = &node.op
+            && let Some(quantization) = per_tensor(affine)
+        {
+            let (value, quantized) = (node.inputs[0], node.output);
+            fold_at(graph, value, quantized, quantization);
+        }
     }
     graph.remove_unused();
 }

@@ -45,9 +45,11 @@ impl Writer<'_> {
                 select_last_index,
             } => self.arg_max(node, *axis, *select_last_index),
             Op::Embedding { table } => {
-                let x = vec![self.value(node.inputs[0])];
-                let base = format!("{}_rows", node.name);
-                let rows = self.helper(&base, "Cast", x, to(DataType::Int64));
+                let mut rows = self.value(node.inputs[0]);
+                if node.inputs[0] != self.graph.input || !self.reads_places() {
+                    let base = format!("{}_rows", node.name);
+                    rows = self.helper(&base, "Cast", vec![rows], to(DataType::Int64));
+                }
                 let inputs = vec![self.parameter(*table), rows];
                 self.last(node, "Gather", inputs, vec![int("axis", 0)]);
             }

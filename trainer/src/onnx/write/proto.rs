@@ -55,8 +55,8 @@ pub(super) fn strings(name: &str, values: &[&str]) -> AttributeProto {
     }
 }
 
-/// A float32 tensor with a symbolic batch axis.
-pub(super) fn value_info(name: &str, shape: &[usize]) -> ValueInfoProto {
+/// A tensor with a symbolic batch axis.
+pub(super) fn value_info(name: &str, kind: DataType, shape: &[usize]) -> ValueInfoProto {
     let dimension = |value| Dimension {
         value: Some(value),
         ..Dimension::default()
@@ -66,7 +66,7 @@ pub(super) fn value_info(name: &str, shape: &[usize]) -> ValueInfoProto {
         .iter()
         .map(|&d| dimension(dimension::Value::DimValue(d as i64)));
     let tensor = type_proto::Tensor {
-        elem_type: DataType::Float as i32,
+        elem_type: kind as i32,
         shape: Some(TensorShapeProto {
             dim: [batch].into_iter().chain(sizes).collect(),
         }),

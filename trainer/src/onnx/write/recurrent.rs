@@ -84,6 +84,9 @@ fn attributes(cell: Cell) -> Option<Vec<AttributeProto>> {
         }
         Cell::Rnn { activation } => {
             let (alpha, beta) = match activation {
+                Unary::LeakyRelu { alpha: 0.0 } => {
+                    return Some(vec![strings("activations", &["Relu"])]);
+                }
                 Unary::Sigmoid | Unary::Tanh | Unary::Softplus => (None, None),
                 Unary::HardSigmoid { alpha, beta } => (Some(alpha), Some(beta)),
                 Unary::LeakyRelu { alpha } | Unary::Elu { alpha } => (Some(alpha), None),

@@ -2,7 +2,7 @@
 
 use super::super::tensor::{float_tensor, half_tensor, int_tensor};
 use super::proto::{int, value_info};
-use crate::graph::{Graph, Node, ParamId, ValueId};
+use crate::graph::{Graph, Node, Op, ParamId, ValueId};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
@@ -78,7 +78,12 @@ impl<'a> Writer<'a> {
     fn interface(&mut self) {
         let input = self.graph.value(self.graph.input);
         let output = self.graph.value(self.graph.output);
-        self.proto.input = vec![value_info(&input.name, &input.shape)];
+        let kind = if self.reads_places() {
+            DataType::Int64
+        } else {
+            DataType::Float
+        };
+        self.proto.input = vec![value_info(&input.name, kind, &input.shape)];
         let mut name = output.name.clone();
         if self.graph.output == self.graph.input {
             // ONNX runtimes want an output that some node writes.
@@ -90,7 +95,7 @@ impl<'a> Writer<'a> {
             let batched = self.for_each_example(&base, self.graph.output);
             name = batched;
         }
-        self.proto.output = vec![value_info(&name, &output.shape)];
+        self.proto.output = vec![value_info(&name, DataType::Float, &output.shape)];
     }
 
     pub(super) fn emit(
@@ -169,6 +174,15 @@ impl<'a> Writer<'a> {
 
     pub(super) fn scalar(&mut self, base: String, value: f32) -> String {
         self.floats(base, &[], &[value])
+    }
+
+    /// Whether the input is places in tables and nothing else: integers in the file.
+    pub(super) fn reads_places(&self) -> bool {
+        let input = self.graph.input;
+        let nodes = self.graph.nodes.iter();
+        let mut readers = nodes.filter(|n| n.inputs.contains(&input)).peekable();
+        let read = self.graph.output != input && readers.peek().is_some();
+        read && readers.all(|n| matches!(n.op, Op::Embedding { .. }))
     }
 
     pub(super) fn varies(&self, id: ValueId) -> bool {
