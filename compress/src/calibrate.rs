@@ -171,12 +171,13 @@ pub fn quantization((low, high): (f32, f32)) -> Quantization {
     Quantization { scale, zero_point }
 }
 
-/// The int16 quantization that covers a range, zero being zero.
+/// The int16 quantization that covers a range, zero being zero, and as much again: sixteen bits have
+/// room for what was not seen.
 fn symmetric((low, high): (f32, f32)) -> Quantization {
     let largest = high.max(-low);
-    let scale = if largest > 0.0 { largest } else { 1.0 } / f32::from(i16::MAX);
+    let reach = if largest > 0.0 { 2.0 * largest } else { 1.0 };
     Quantization {
-        scale,
+        scale: reach / f32::from(i16::MAX),
         zero_point: 0,
     }
 }

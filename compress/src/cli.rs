@@ -294,7 +294,7 @@ fn check_image(model: &Model, data: &Dataset) -> Result<(), TrainError> {
     let (outputs, classes) = (model.output_len(), data.classes);
     if model.input_len() != data.input_len() {
         return Err(TrainError::InputShape {
-            model: End::Input.shape(&model),
+            model: End::Input.shape(model),
             data: data.input_shape.clone(),
         });
     }

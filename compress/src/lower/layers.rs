@@ -1,9 +1,9 @@
-//! Operators that multiply by weights, and pools.
+//! Operators that multiply by weights.
 
 use super::arrange::{Order, Sides};
-use super::linear::{Matrix, multiplier, on_grid, real_biases};
+use super::linear::{Matrix, on_grid, real_biases};
 use super::view::View;
-use super::{LowerError, Lowering, Step, full_range, range, refused};
+use super::{LowerError, Lowering, Step, range, refused};
 use crate::program::{Kind, Linear};
 use no_std_core::numerics::Output;
 use no_std_core::operator::{self, MAX_WINDOW};
@@ -177,146 +177,6 @@ impl Lowering<'_> {
         })
     }
 
-    pub(super) fn pool(&mut self, node: &Node) -> Result<View, LowerError> {
-        let (window, dilation, mean) = match &node.op {
-            Op::MaxPool { window, dilation } => (window, *dilation, None),
-            Op::AveragePool {
-                window,
-                dilation,
-                count_include_pad,
-            } => (window, *dilation, Some(*count_include_pad)),
-            _ => return Err(refused("is no pool")),
-        };
-        check_window(window, dilation)?;
-        let (x, y) = (self.shape(node.inputs[0]), self.shape(node.output));
-        if mean == Some(true) && overhangs(window, dilation, x, y) {
-            return Err(refused(
-                "averages padding under a window that overhangs it; use ceil_mode 0",
-            ));
-        }
-        let input = self.arrange(node.inputs[0], &Order::image(), Sides::All)?;
-        let kind = pool_kind(window, dilation, mean);
-        let (order, q) = (Order::image(), self.quantization_of(input));
-        let tensor = self.emit(node, input, order.shape(y)?, q, kind);
-        Ok(View::packed(tensor, y, &order.axes()))
-    }
-
-    /// Over the places of each channel a pool, over the channels a convolution with ones.
-    pub(super) fn reduce_mean(&mut self, node: &Node, axes: &[usize]) -> Result<View, LowerError> {
-        let (x, y) = (self.shape(node.inputs[0]), self.shape(node.output));
-        let view = self.split_view(node.inputs[0])?;
-        let natural = self.natural_order(&view, x);
-        let wide = |axis: &&usize| x[**axis] > 1;
-        let reduced: Vec<usize> = axes.iter().filter(wide).copied().collect();
-        if reduced.is_empty() {
-            return Ok(view);
-        }
-        if natural.channels == reduced {
-            return self.channel_mean(node, &view);
-        }
-        let within = |side: &[usize]| !side.is_empty() && side.iter().all(|a| reduced.contains(a));
-        let covers = |side: &[usize], axis: &usize| within(side) && side.contains(axis);
-        let covered = |axis| covers(&natural.height, axis) || covers(&natural.width, axis);
-        let order = if reduced.iter().all(covered) {
-            natural
-        } else {
-            let kept = natural.axes().into_iter();
-            Order {
-                height: Vec::new(),
-                width: reduced.clone(),
-                channels: kept.filter(|axis| !reduced.contains(axis)).collect(),
-            }
-        };
-        let input = self.arrange_view(&view, x, &order, Sides::All)?;
-        let Shape {
-            height,
-            width,
-            channels,
-        } = self.tensors[input].shape;
-        let size = |side: &[usize], len: usize| if within(side) { len } else { 1 };
-        let kernel = [size(&order.height, height), size(&order.width, width)];
-        let window = Window {
-            kernel,
-            stride: [1, 1],
-            ..Window::square(1, 1)
-        };
-        check_window(&window, [1, 1])?;
-        let kind = pool_kind(&window, [1, 1], Some(false));
-        let shape = Shape::new(height / kernel[0], width / kernel[1], channels);
-        let shape = shape.ok_or_else(|| refused("leaves nothing"))?;
-        let tensor = self.emit(node, input, shape, self.quantization_of(input), kind);
-        Ok(View::packed(tensor, y, &order.axes()))
-    }
-
-    fn channel_mean(&mut self, node: &Node, view: &View) -> Result<View, LowerError> {
-        let (x, y) = (self.shape(node.inputs[0]), self.shape(node.output));
-        let order = self.natural_order(view, x);
-        let input = self.arrange_view(view, x, &order, Sides::All)?;
-        let channels = self.tensors[input].shape.channels;
-        let own = self.graph.value(node.output).quantization;
-        let q = own.unwrap_or_else(|| self.quantization_of(input));
-        let ones = Matrix::ones(&node.name, channels, 1.0 / channels as f64);
-        let linear = self.linear(&ones, input, q, full_range(q))?;
-        let kind = conv_kind(&Window::square(1, 1), [1, 1], 1, linear);
-        let tensor = self.emit(node, input, self.with_channels(input, 1)?, q, kind);
-        Ok(View::packed(tensor, y, &order.axes()))
-    }
-
-    /// `[…, m, k]·[…, k, n]`; the second may stand as `[…, n, k]`.
-    pub(super) fn mat_mul(&mut self, node: &Node, step: &Step) -> Result<View, LowerError> {
-        let (a, b) = (node.inputs[0], node.inputs[1]);
-        let (out, q) = (self.shape(node.output), self.own_quantization(step.output)?);
-        let lead = &out[..out.len() - 2];
-        let (first, first_shape) = self.matrices(a, lead, false)?;
-        let (second, second_shape) = self.matrices(b, lead, true)?;
-        let rank = first_shape.len();
-        let heights: Vec<usize> = (0..rank - 2).collect();
-        let order = Order::new(&heights, &[rank - 2], &[rank - 1]);
-        let input = self.arrange_view(&first, &first_shape, &order, Sides::All)?;
-        // Whichever of the two forms the second factor already has.
-        let rank = second_shape.len();
-        let heights: Vec<usize> = (0..rank - 2).collect();
-        let turned = Order::new(&heights, &[rank - 1], &[rank - 2]);
-        let is =
-            |order: &Order| second.runs() == View::packed(0, &second_shape, &order.axes()).runs();
-        let order = Order::new(&heights, &[rank - 2], &[rank - 1]);
-        let transposed = is(&turned) && !is(&order);
-        let order = if transposed { &turned } else { &order };
-        let other = self.arrange_view(&second, &second_shape, order, Sides::All)?;
-        let scale = |tensor: usize| f64::from(self.tensors[tensor].scale);
-        let kind = Kind::MatMul {
-            other,
-            transposed,
-            multiplier: multiplier(scale(input) * scale(other) / f64::from(q.scale)),
-            range: range(step, q),
-        };
-        let shape = Shape {
-            channels: out[out.len() - 1],
-            ..self.tensors[input].shape
-        };
-        let tensor = self.emit(node, input, shape, q, kind);
-        let axes: Vec<usize> = (0..out.len()).collect();
-        Ok(View::packed(tensor, out, &axes))
-    }
-
-    /// A factor with its leading axes broadcast, unless it is one matrix that `shared` allows for all.
-    fn matrices(
-        &mut self,
-        value: trainer::graph::ValueId,
-        lead: &[usize],
-        shared: bool,
-    ) -> Result<(View, Vec<usize>), LowerError> {
-        let (view, shape) = (self.split_view(value)?, self.shape(value));
-        let (own, matrix) = shape.split_at(shape.len() - 2);
-        if own == lead || (shared && own.iter().product::<usize>() == 1) {
-            return Ok((view, shape.to_vec()));
-        }
-        let wanted = [lead, matrix].concat();
-        let view = view.broadcast(shape, &wanted);
-        let view = view.ok_or_else(|| refused("broadcasts what no view can"))?;
-        Ok((view, wanted))
-    }
-
     pub(super) fn linear(
         &self,
         matrix: &Matrix,
@@ -415,20 +275,8 @@ pub(super) fn conv_kind(
     }
 }
 
-/// A pool: without a mean, of the largest.
-fn pool_kind(window: &Window, dilation: [usize; 2], mean: Option<bool>) -> Kind {
-    let window = leading(window, dilation);
-    match mean {
-        None => Kind::MaxPool(window),
-        Some(count_include_pad) => Kind::AveragePool {
-            window,
-            count_include_pad,
-        },
-    }
-}
-
 /// What images bound more tightly than graphs.
-fn check_window(window: &Window, dilation: [usize; 2]) -> Result<(), LowerError> {
+pub(super) fn check_window(window: &Window, dilation: [usize; 2]) -> Result<(), LowerError> {
     for (axis, step) in dilation.into_iter().enumerate() {
         let (kernel, stride) = (window.kernel[axis], window.stride[axis]);
         if [kernel, stride, step].iter().any(|&n| n > MAX_WINDOW) {
@@ -444,17 +292,8 @@ fn check_window(window: &Window, dilation: [usize; 2]) -> Result<(), LowerError>
     Ok(())
 }
 
-/// Whether a last window reaches beyond input and padding.
-fn overhangs(window: &Window, dilation: [usize; 2], x: &[usize], y: &[usize]) -> bool {
-    (0..2).any(|axis| {
-        let kernel = (window.kernel[axis] - 1) * dilation[axis] + 1;
-        let end = (y[axis + 1] - 1) * window.stride[axis] + kernel;
-        end > x[axis + 1] + window.padding[axis] + window.padding[axis + 2]
-    })
-}
-
 /// Padding below and to the right follows from the output's shape.
-fn leading(window: &Window, dilation: [usize; 2]) -> operator::Window {
+pub(super) fn leading(window: &Window, dilation: [usize; 2]) -> operator::Window {
     let [top, left, ..] = window.padding;
     operator::Window {
         kernel: window.kernel,

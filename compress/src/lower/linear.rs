@@ -1,4 +1,4 @@
-use super::{LowerError, Refused};
+use super::{LowerError, refused};
 use crate::program::{Linear, Tensor};
 use no_std_core::numerics::{MAX_BIAS, MAX_ROW, Multiplier, Output};
 use trainer::graph::{Graph, Grid, ParamId, Parameter};
@@ -86,7 +86,7 @@ impl Matrix {
     ) -> Result<Linear, LowerError> {
         if self.columns > MAX_ROW {
             let reason = format!("sums {} products; images allow {MAX_ROW}", self.columns);
-            return Err(Refused(reason).into());
+            return Err(refused(reason));
         }
         let scales: Vec<f64> = self.scales.iter().map(|s| s * f64::from(x.scale)).collect();
         let of_row = |row: usize| scales[if scales.len() == 1 { 0 } else { row }];

@@ -4,18 +4,23 @@
 //! only renames elements changes views; an operator that needs its input's elements elsewhere has
 //! them copied there.
 
+mod arithmetic;
 mod arrange;
 mod elementwise;
+mod error;
 mod functions;
 mod interface;
 mod layers;
 mod linear;
 mod moves;
+mod pools;
+mod product;
 mod recurrent;
 mod steps;
 mod view;
 
 pub(crate) use elementwise::{dequantized, integers};
+pub use error::{LowerError, Refusal};
 pub use interface::{ROW_MAJOR, channels_last};
 pub use linear::Biases;
 pub use steps::{Step, Steps, steps};
@@ -23,77 +28,11 @@ pub(crate) use view::{Pattern, View};
 
 use crate::program::{Kind, Operator, Program, Tensor};
 use arrange::Arranged;
+use error::{refused, refused_at};
 use no_std_core::numerics::Output;
 use no_std_core::tensor::Shape;
 use std::collections::HashMap;
-use std::fmt::{self, Display, Formatter};
 use trainer::graph::{Graph, Op, Quantization, ValueId};
-
-/// Why a graph cannot be an image.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum LowerError {
-    /// Operators or uses of them that images do not have: every one of the graph.
-    #[error("{}", lines(.0))]
-    Unsupported(Vec<Refusal>),
-    /// A value without scale and zero point.
-    #[error("value '{0}' has no quantization; calibrate the graph first")]
-    NotCalibrated(String),
-    /// A weight without an integer grid.
-    #[error("parameter '{0}' has no integer grid; quantize the weights first")]
-    NoGrid(String),
-    /// A weight or bias that is not a finite number.
-    #[error("parameter '{0}' holds a value that is not finite; the model cannot be quantized")]
-    NotFinite(String),
-    /// A bias too large for the accumulators.
-    #[error("a bias of '{0}' is beyond the 32-bit accumulators' range")]
-    BiasRange(String),
-}
-
-/// A node that images have no form for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The node's name.
-    pub node: String,
-    /// Its ONNX operator.
-    pub op: &'static str,
-    /// What is missing and what to do.
-    pub reason: String,
-}
-
-impl Display for Refusal {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { node, op, reason } = self;
-        write!(f, "node '{node}' ({op}): {reason}")
-    }
-}
-
-fn lines(refusals: &[Refusal]) -> String {
-    let lines: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
-    lines.join("\n")
-}
-
-/// Why a node cannot be lowered, before it is said which.
-struct Refused(String);
-
-impl From<Refused> for LowerError {
-    fn from(Refused(reason): Refused) -> Self {
-        let (node, op) = (String::new(), "");
-        Self::Unsupported(vec![Refusal { node, op, reason }])
-    }
-}
-
-/// As [`refused`], of an end of the network.
-fn refused_at(value: &trainer::graph::Value, end: &'static str, reason: &str) -> LowerError {
-    LowerError::Unsupported(vec![Refusal {
-        node: value.name.clone(),
-        op: end,
-        reason: reason.to_owned(),
-    }])
-}
-
-fn refused(reason: impl Into<String>) -> LowerError {
-    Refused(reason.into()).into()
-}
 
 /// Writes a calibrated graph, whose weights have grids, in integers.
 ///

@@ -11,6 +11,13 @@ use trainer::graph::{Cell, Node, ParamId, Quantization, Recurrent, Unary};
 /// One step of a gate's pre-activation.
 const GATE_STEP: f64 = 1.0 / 4096.0;
 
+/// One step of a ReLU's pre-activation: 16 bits reach four times as far as the output, since each of
+/// the two sums may be beyond their own.
+fn relu_step(output: Quantization) -> f64 {
+    let furthest = f64::from(output.scale) * f64::from(127 - output.zero_point);
+    (4.0 * furthest / f64::from(i16::MAX)).log2().ceil().exp2()
+}
+
 /// Values between −1 and 1.
 const UNIT: Quantization = Quantization {
     scale: 1.0 / 127.0,
@@ -46,6 +53,10 @@ impl Lowering<'_> {
             zero_point: hidden.zero_point as i8,
             wide: false,
         };
+        let gate_step = match cell {
+            program::Cell::Rnn(Activation::Relu) => relu_step(q),
+            _ => GATE_STEP,
+        };
         let [on_input, on_hidden] = self.gate_biases(layer)?;
         let gates = |id: ParamId, columns: usize, biases: Vec<f64>, x: &Tensor| {
             let order: Vec<usize> = (0..columns).collect();
@@ -53,7 +64,7 @@ impl Lowering<'_> {
                 biases,
                 ..Matrix::new(self.graph, id, None, &order)?
             };
-            matrix.linear(x, GATE_STEP, full_range(hidden), self.biases)
+            matrix.linear(x, gate_step, full_range(hidden), self.biases)
         };
         let state_bits = match cell {
             program::Cell::Lstm => CELL_BITS,
@@ -64,7 +75,7 @@ impl Lowering<'_> {
         let unit = match cell {
             program::Cell::Lstm => (-30f64).exp2(),
             program::Cell::Gru { .. } => state_step,
-            program::Cell::Rnn(Activation::Relu) => GATE_STEP,
+            program::Cell::Rnn(Activation::Relu) => gate_step,
             program::Cell::Rnn(_) => (-15f64).exp2(),
         };
         let cell_output = (multiplier(state_step / f64::from(q.scale)), full_range(q));

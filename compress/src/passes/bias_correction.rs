@@ -125,7 +125,7 @@ mod tests {
 
     fn mean_error(float: &Graph, graph: &Graph) -> f64 {
         let inputs = inputs();
-        let mut errors = vec![0.0f64; 5];
+        let mut errors = [0.0f64; 5];
         for input in inputs.chunks(72) {
             let (a, b) = (reference::run(float, input), reference::run(graph, input));
             let apart = a.iter().zip(&b).map(|(a, b)| f64::from(b - a));

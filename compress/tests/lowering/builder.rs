@@ -144,7 +144,6 @@ pub(crate) struct Pair {
     /// Real units per step of the output.
     pub(crate) step: f32,
     pub(crate) operators: usize,
-    pub(crate) arena: usize,
 }
 
 impl Pair {
@@ -183,7 +182,6 @@ impl Pair {
             expected,
             step: f32::from_bits(model.output().scale_bits),
             operators: model.operator_count(),
-            arena: model.arena_bytes(),
         }
     }
 

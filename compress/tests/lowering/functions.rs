@@ -1,6 +1,6 @@
 //! Operators over the channels of a place, and functions with parameters.
 
-use super::builder::{Builder, ROUNDED, padded, within};
+use super::builder::{Builder, padded, within};
 use trainer::graph::{Affine, Op, Quantization};
 
 #[test]

@@ -101,7 +101,7 @@ fn products_of_two_values() {
 fn attention() {
     let (time, heads, size) = (6, 2, 8);
     let mut b = Builder::new(7, &[time, heads * size]);
-    let mut head = |b: &mut Builder| {
+    let head = |b: &mut Builder| {
         let x = b.gemm(b.graph.input, heads * size);
         let x = b.reshape(x, &[time, heads, size]);
         b.transpose(x, &[1, 0, 2])
@@ -142,4 +142,21 @@ fn two_dimensional_windows_of_one_row() {
     let mut b = Builder::new(7, &[3, 1, 12]);
     b.conv(b.input(), 6, window, 3);
     within(&b.graph, ROUNDED);
+}
+
+/// What is int16 between two layers is rounded to next to nothing.
+#[test]
+fn activations_of_sixteen_bits() {
+    let mut b = Builder::new(7, &[3, 6, 5]);
+    let x = b.conv(b.input(), 6, padded(3, 1, [1; 4]), 1);
+    let x = b.relu(x);
+    let y = b.conv(x, 6, padded(3, 1, [1; 4]), 6);
+    let z = b.push(Op::Add, &[x, y]);
+    b.conv(z, 4, padded(1, 1, [0; 4]), 1);
+    let rough = super::builder::Pair::of(&b.graph).steps_off();
+    for value in [x, y, z] {
+        b.graph.values[value.0].int16 = true;
+    }
+    within(&b.graph, ROUNDED);
+    assert!(rough > ROUNDED, "int8 alone is {rough} steps off");
 }
