@@ -2,14 +2,13 @@
 
 use crate::calibrate::Method;
 use crate::diff::diff;
-use crate::host;
+use crate::host::{self, End};
 use crate::inspect::inspect;
 use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress};
 use crate::report::{Measure, Report, Sized};
 use crate::settings::{Prune, PruneBy, Quantize, Settings};
 use clap::{Args, Parser, Subcommand};
 use no_std_core::Model;
-use no_std_core::tensor::Tensor;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use trainer::command::{self, EvalArgs, Failure, check_outputs, print};
@@ -295,7 +294,7 @@ fn check_image(model: &Model, data: &Dataset) -> Result<(), TrainError> {
     let (outputs, classes) = (model.output_len(), data.classes);
     if model.input_len() != data.input_len() {
         return Err(TrainError::InputShape {
-            model: channels_first(&model.input()),
+            model: End::Input.shape(&model),
             data: data.input_shape.clone(),
         });
     }
@@ -325,24 +324,15 @@ fn run_model(args: &RunArgs) -> Result<(), Failure> {
     }
     let bytes = read_image(&args.model)?;
     let model = parse(&args.model, &bytes)?;
-    let inputs = read_inputs(&args.input, &channels_first(&model.input()))?;
+    let inputs = read_inputs(&args.input, &End::Input.shape(&model))?;
     let named = |e| format!("{}: {e}", args.input.display());
     let integers = host::run(&model, &inputs).map_err(named)?;
-    let shape = channels_first(&model.output());
+    let shape = End::Output.shape(&model);
     if args.raw {
         write_npy(&args.output, &shape, &integers)
     } else {
         let values = host::dequantize(&model.output(), &integers);
         write_npy(&args.output, &shape, &values)
-    }
-}
-
-/// A tensor's shape as the float model has it.
-fn channels_first(tensor: &Tensor) -> Vec<usize> {
-    let shape = tensor.shape;
-    match (shape.height, shape.width) {
-        (1, 1) => vec![shape.channels],
-        (height, width) => vec![shape.channels, height, width],
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::calibrate::{CalibrateError, calibrate};
 use crate::encode::{Coding, EncodeError, Encoded, encode};
 use crate::host::{self, HostError};
-use crate::lower::{LowerError, lower};
+use crate::lower::{Biases, LowerError, lower};
 use crate::passes::codebook::{self, CodebookError};
-use crate::passes::{Amounts, fold_batch_norm, prune, remove_dead_units, sensitivity, weights};
+use crate::passes::{Amounts, prune, remove_dead_units, sensitivity, simplify, weights};
+use crate::scales::tentative;
 use crate::settings::{Prune, PruneBy, Quantize, SettingError, Settings};
 use no_std_core::Model;
 use rand::{RngExt, SeedableRng};
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 use trainer::command::beside;
 use trainer::data::Dataset;
-use trainer::graph::Graph;
+use trainer::graph::{Graph, Node, Op};
 use trainer::train::{DeviceChoice, Hook, Progress, TrainConfig, TrainError, error_percent, fit};
 
 /// Why a model could not be compressed.
@@ -147,11 +148,18 @@ pub fn compress(
     settings.check_training()?;
     check_finite(graph)?;
     let macs = graph.macs();
-    let mut graph = prepared(graph);
+    // A quantized model stays the one it is, unless a pass is to give it other weights.
+    let plain = settings.prune.is_none() && settings.quantize.is_none() && settings.grid == 8;
+    let mut graph = prepared(graph, plain);
     if let Examples::Data(data) = examples {
         graph.metadata.extend(data.metadata.clone());
     }
-    fold_batch_norm(&mut graph);
+    let biases = if graph.values.iter().any(|v| v.quantization.is_some()) {
+        Biases::Exact
+    } else {
+        Biases::Rounded
+    };
+    simplify(&mut graph);
     lower_check(&graph)?;
     check_layers(&graph, settings)?;
     let (train, held_out) = match examples {
@@ -170,6 +178,7 @@ pub fn compress(
         data,
         calibration,
         settings,
+        biases,
         macs,
         checkpoints,
         stages: Vec::new(),
@@ -191,20 +200,22 @@ pub fn compress(
     })
 }
 
-/// What the passes work on: nothing that leads nowhere, no parameter of two nodes, no scale or grid
-/// of an earlier compression.
-pub(crate) fn prepared(graph: &Graph) -> Graph {
+/// What the passes work on: nothing that leads nowhere, no parameter of two nodes, and no scale or grid
+/// of an earlier quantization unless it is kept.
+pub(crate) fn prepared(graph: &Graph, keep_quantization: bool) -> Graph {
     let mut graph = graph.clone();
     graph.remove_unused();
     graph.unshare_parameters();
-    graph
-        .values
-        .iter_mut()
-        .for_each(|value| value.quantization = None);
-    graph
-        .parameters
-        .iter_mut()
-        .for_each(|parameter| parameter.grid = None);
+    if !keep_quantization {
+        graph
+            .values
+            .iter_mut()
+            .for_each(|value| value.quantization = None);
+        graph
+            .parameters
+            .iter_mut()
+            .for_each(|parameter| parameter.grid = None);
+    }
     graph
 }
 
@@ -255,20 +266,8 @@ fn check_layers(graph: &Graph, settings: &Settings) -> Result<(), CompressError>
 
 /// Refuses what an image cannot hold before any time is spent on it.
 fn lower_check(graph: &Graph) -> Result<(), CompressError> {
-    let mut trial = graph.clone();
-    for id in weights(&trial) {
-        codebook::per_tensor_grid(&mut trial, id, 127);
-    }
-    let unit = trainer::graph::Quantization {
-        scale: 1.0,
-        zero_point: 0,
-    };
-    trial
-        .values
-        .iter_mut()
-        .for_each(|v| v.quantization = Some(unit));
-    match lower(&trial) {
-        Err(error @ LowerError::Unsupported { .. }) => Err(error.into()),
+    match lower(&tentative(graph), Biases::Rounded) {
+        Err(error @ LowerError::Unsupported(_)) => Err(error.into()),
         Ok(program) => Ok(encode(&program, Coding::Plain).map(drop)?),
         _ => Ok(()),
     }
@@ -288,13 +287,24 @@ fn calibration_inputs(
         }
         (None, Examples::Synthetic { range, seed }) => {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let draw = |_| match range {
-                Some((low, high)) => rng.random_range(low..=high),
-                None => rng.sample(StandardNormal),
+            let places = places_read(graph);
+            let draw = |_| match (places, range) {
+                (Some(count), _) => rng.random_range(0..count) as f32,
+                (None, Some((low, high))) => rng.random_range(low..=high),
+                (None, None) => rng.sample(StandardNormal),
             };
             (0..SYNTHETIC_INPUTS * length).map(draw).collect()
         }
         (None, Examples::Data(_)) => Vec::new(),
+    }
+}
+
+/// Of how many places the input names some, where it goes into a table.
+fn places_read(graph: &Graph) -> Option<usize> {
+    let reader = |node: &&Node| node.inputs.contains(&graph.input);
+    match graph.nodes.iter().find(reader)?.op {
+        Op::Embedding { table } => Some(graph.parameter(table).shape[0]),
+        _ => None,
     }
 }
 
@@ -304,6 +314,7 @@ struct Run<'a> {
     data: Option<(&'a Dataset, Option<&'a Dataset>)>,
     calibration: Vec<f32>,
     settings: &'a Settings,
+    biases: Biases,
     /// Multiply-accumulates of the graph as it came.
     macs: u64,
     checkpoints: &'a Checkpoints,
@@ -363,7 +374,7 @@ impl Run<'_> {
             (true, Some(false)) => Coding::Packed,
             (false, _) => Coding::Plain,
         };
-        let mut program = lower(&self.graph)?;
+        let mut program = lower(&self.graph, self.biases)?;
         program.macs = self.macs;
         Ok(encode(&program, coding)?)
     }
@@ -406,7 +417,7 @@ impl Run<'_> {
         self.fit(&settings.train, "prune", &mut hook)?;
         // The kept epoch may be one before the hook's last word.
         prune(&mut self.graph, &hook.amounts, 1.0);
-        remove_dead_units(&mut self.graph)?;
+        remove_dead_units(&mut self.graph);
         Ok(())
     }
 
@@ -448,6 +459,9 @@ impl Run<'_> {
     fn uniform(&mut self) -> Result<(), CompressError> {
         let max = self.settings.grid_max();
         for id in weights(&self.graph) {
+            if self.graph.parameter(id).grid.is_some() {
+                continue;
+            }
             if self.settings.prune.is_some() {
                 codebook::per_tensor_grid(&mut self.graph, id, max);
             } else {

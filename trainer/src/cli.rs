@@ -53,7 +53,24 @@ A description of an architecture in TOML, from input to output:
     { op = \"relu\" },
     { op = \"max_pool\", kernel = 2 },
     { op = \"dense\", units = \"classes\" },
-  ]")]
+  ]
+Layers, with what may be left out in brackets; a window's size is a number or [height, width], padding
+a number or \"same\":
+  conv                channels, kernel [stride, padding, dilation, groups, bias]
+  depthwise           kernel [stride, padding, dilation, bias]
+  conv1d              as conv, over time
+  dense               units [bias, each_step]
+  rnn, lstm, gru      units [bidirectional, sequence]
+  embedding           rows, units
+  max_pool, average_pool                       kernel [stride, padding]
+  global_average_pool, flatten, softmax, batch_norm, layer_norm
+  relu, prelu, sigmoid, tanh, hard_sigmoid, hard_swish, softplus, gelu
+  leaky_relu, elu     [alpha]
+  clip                min, max
+  dropout             probability
+  mark, from          name: gives what is here a name; goes on from there
+  add, concat         with: the name of what to add or append
+Layers over time take [time, features]; an image is the sequence of its rows.")]
     Fit(Box<FitArgs>),
     /// Measures the accuracy of an ONNX model.
     #[command(after_help = "\

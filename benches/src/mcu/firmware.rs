@@ -1,6 +1,8 @@
 //! Builds the firmware in `benches/firmware` around an image.
 
 use crate::mcu::{Core, McuError, Sizes, Toolchain};
+use no_std_core::Model;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -164,9 +166,18 @@ fn describe_subject(
             command
                 .env("PITH_MCU_IMAGE", path)
                 .env("PITH_MCU_IMAGE_CRC", format!("{crc:08x}"));
-            Ok(vec![if audio { "audio" } else { "model" }])
+            Ok(features(bytes, audio))
         }
     }
+}
+
+/// What the runtime must be built with to know the image's operators.
+fn features(image: &[u8], audio: bool) -> Vec<&'static str> {
+    let model = Model::parse(image).ok();
+    let operators = model.iter().flat_map(Model::operators);
+    let families: BTreeSet<&str> = operators.filter_map(|op| op.kind.feature()).collect();
+    let subject = if audio { "audio" } else { "model" };
+    std::iter::once(subject).chain(families).collect()
 }
 
 fn run(mut command: Command, core: Core, log: &Path) -> Result<(), McuError> {

@@ -64,7 +64,7 @@ impl Inputs {
         }
         let values = floats
             .chunks_exact(model.input_len())
-            .flat_map(|input| quantize(&model.input(), input))
+            .flat_map(|input| quantize(model, input))
             .collect();
         Ok(Self::new(model.input_len(), values))
     }

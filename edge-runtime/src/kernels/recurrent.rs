@@ -77,16 +77,14 @@ pub(crate) fn recurrent(
     layer: &Recurrent,
     features: usize,
 ) {
-    let (Some(input), Some(recurrence)) = (layer.input(), layer.recurrence()) else {
-        return;
-    };
     let mut memory = Memory::of(layer, scratch);
     if !layer.carried {
         memory.reset(layer);
     }
     let mut outputs = y.chunks_exact_mut(layer.hidden.max(1));
     for x in x.chunks_exact(features.max(1)) {
-        pre_activate(layer, [&input, &recurrence], x, &mut memory);
+        feed(layer, x, &mut memory);
+        feed_back(layer, &mut memory);
         activate(layer, &mut memory);
         if layer.cell_output.is_none() {
             let y = outputs.next().unwrap_or(&mut []);
@@ -140,19 +138,25 @@ impl<'a, 't> Rows<'a, 't> {
     }
 }
 
-/// `W·x + R·h + b`. A GRU's reset gates are needed before its candidates, whose rows come last.
+/// `W·x + b`. A matrix is read anew at each step, so that only one is on the stack.
 #[inline(never)]
-fn pre_activate(
-    layer: &Recurrent,
-    [input, recurrence]: [&Linear; 2],
-    x: &[i8],
-    memory: &mut Memory,
-) {
-    let mut rows = Rows::new(input, memory.tables);
+fn feed(layer: &Recurrent, x: &[i8], memory: &mut Memory) {
+    let Some(input) = layer.input() else {
+        return;
+    };
+    let mut rows = Rows::new(&input, memory.tables);
     for gate in &mut *memory.gates {
         put(gate, rows.product(x));
     }
-    let mut rows = Rows::new(recurrence, memory.tables);
+}
+
+/// Adds `R·h + b`. A GRU's reset gates are needed before its candidates, whose rows come last.
+#[inline(never)]
+fn feed_back(layer: &Recurrent, memory: &mut Memory) {
+    let Some(recurrence) = layer.recurrence() else {
+        return;
+    };
+    let mut rows = Rows::new(&recurrence, memory.tables);
     let candidates = match layer.cell {
         Cell::Gru { .. } => 2 * layer.hidden,
         _ => layer.rows(),

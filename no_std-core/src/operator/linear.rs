@@ -33,10 +33,21 @@ impl<'a> Linear<'a> {
         columns: usize,
     ) -> Result<Self, FormatError> {
         let range = range(cursor, zero_point)?;
-        Self::matrix(cursor, range, rows, columns)
+        let linear = Self::matrix(cursor, range, rows, columns)?;
+        linear.check()?;
+        Ok(linear)
     }
 
-    /// Reads the matrix alone.
+    pub(super) fn check(&self) -> Result<(), FormatError> {
+        let (chunks, _) = self.multipliers.as_chunks();
+        if chunks.iter().all(|bytes| multiplier_of(bytes).is_some()) {
+            Ok(())
+        } else {
+            Err(FormatError::Operator)
+        }
+    }
+
+    /// Reads the matrix alone, its multipliers unchecked.
     pub(super) fn matrix(
         cursor: &mut Cursor<'a>,
         range: Output,
@@ -55,10 +66,6 @@ impl<'a> Linear<'a> {
         )?;
         let biases = Integers::parse(cursor, rows)?;
         let weights = Weights::parse(cursor, rows, columns)?;
-        let (chunks, _) = multipliers.as_chunks();
-        if !chunks.iter().all(|bytes| multiplier_of(bytes).is_some()) {
-            return Err(FormatError::Operator);
-        }
         Ok(Self {
             range,
             weights,

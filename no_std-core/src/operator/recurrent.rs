@@ -144,6 +144,19 @@ impl<'a> Recurrent<'a> {
     }
 }
 
+/// Reads past a matrix and says what its tables need.
+#[inline(never)]
+fn table_bytes(
+    cursor: &mut Cursor,
+    range: Output,
+    [rows, columns]: [usize; 2],
+) -> Result<usize, FormatError> {
+    let linear = Linear::matrix(cursor, range, rows, columns)?;
+    linear.check()?;
+    Ok(linear.weights.table_bytes())
+}
+
+#[inline(never)]
 pub(super) fn recurrent<'a>(
     cursor: &mut Cursor<'a>,
     op: &mut Operator<'a>,
@@ -187,13 +200,9 @@ pub(super) fn recurrent<'a>(
     let initial_state = cursor.take(length(recurrent_flag::INITIAL_STATE, 2))?;
     let rows = rows.ok_or(FormatError::Shape)?;
     let input = *cursor;
-    let input_tables = Linear::matrix(cursor, range, rows, features)?
-        .weights
-        .table_bytes();
+    let input_tables = table_bytes(cursor, range, [rows, features])?;
     let recurrence = *cursor;
-    let tables = Linear::matrix(cursor, range, rows, hidden)?
-        .weights
-        .table_bytes();
+    let tables = table_bytes(cursor, range, [rows, hidden])?;
     op.kind = Kind::Recurrent(Recurrent {
         cell,
         hidden,

@@ -3,7 +3,7 @@
 //! scale of its layer's sums. ONNX Runtime makes integer kernels of that.
 
 use super::tensor::{float_tensor, raw_tensor};
-use crate::graph::{Graph, Node, Op, ParamId, Parameter, Quantization, ValueId};
+use crate::graph::{Graph, Node, Op, ParamId, Parameter, Value, ValueId};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -20,13 +20,13 @@ pub(super) fn make_explicit(proto: &mut GraphProto, graph: &Graph) {
     for tensor in std::mem::take(&mut proto.initializer) {
         writer.initializer(tensor, graph, &biases);
     }
-    let quantized: HashMap<&str, Quantization> = (graph.values.iter())
-        .filter_map(|v| Some((v.name.as_str(), v.quantization?)))
+    let quantized: HashMap<&str, Integers> = (graph.values.iter())
+        .filter_map(|v| Some((v.name.as_str(), Integers::of(v)?)))
         .collect();
     for input in &proto.input {
         if let Some(q) = quantized.get(input.name.as_str()) {
             let read = writer.fresh(&format!("{}_dequantized", input.name));
-            writer.quantize(&input.name, &read, *q);
+            writer.quantize(&input.name, &read, q.clone());
             rename_readers(&mut proto.node, &input.name, &read);
         }
     }
@@ -40,7 +40,7 @@ pub(super) fn make_explicit(proto: &mut GraphProto, graph: &Graph) {
         let exact = node.output.first().cloned().unwrap_or_default();
         writer.nodes.push(node);
         if let Some(q) = quantization {
-            writer.quantize(&exact, &written, *q);
+            writer.quantize(&exact, &written, q.clone());
         }
     }
     proto.node = writer.nodes;
@@ -88,6 +88,31 @@ fn scale_behind(graph: &Graph, value: ValueId) -> Option<f32> {
         | Op::Clip { .. }
         | Op::Dropout { .. } => scale_behind(graph, node.inputs[0]),
         _ => None,
+    }
+}
+
+/// How a value's integers are written.
+#[derive(Clone)]
+struct Integers {
+    scale: f32,
+    kind: DataType,
+    /// Little-endian.
+    zero_point: Vec<u8>,
+}
+
+impl Integers {
+    fn of(value: &Value) -> Option<Self> {
+        let q = value.quantization?;
+        let (kind, zero_point) = if value.int16 {
+            (DataType::Int16, vec![0; 2])
+        } else {
+            (DataType::Int8, vec![q.zero_point as i8 as u8])
+        };
+        Some(Self {
+            scale: q.scale,
+            kind,
+            zero_point,
+        })
     }
 }
 
@@ -165,14 +190,13 @@ impl Writer {
     }
 
     /// `from` rounded to its integers and back, as `to`.
-    fn quantize(&mut self, from: &str, to: &str, q: Quantization) {
+    fn quantize(&mut self, from: &str, to: &str, q: Integers) {
         let scale = self.fresh(&format!("{to}_scale"));
         self.initializers
             .push(float_tensor(&scale, &[], &[q.scale]));
         let zero = self.fresh(&format!("{to}_zero_point"));
-        let bytes = vec![q.zero_point as i8 as u8];
         self.initializers
-            .push(raw_tensor(&zero, &[], DataType::Int8, bytes));
+            .push(raw_tensor(&zero, &[], q.kind, q.zero_point));
         let integers = self.fresh(&format!("{to}_integers"));
         let inputs = |x: &str| vec![x.to_owned(), scale.clone(), zero.clone()];
         self.emit("QuantizeLinear", inputs(from), &integers, Vec::new());

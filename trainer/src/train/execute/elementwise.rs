@@ -60,8 +60,8 @@ fn rounded(x: Tensor<2>) -> Tensor<2> {
 }
 
 /// Through a value's quantizer, with a straight-through gradient inside its range.
-pub(super) fn fake_quantize(x: Tensor<2>, q: Quantization) -> Tensor<2> {
-    let (low, high) = ((-128 - q.zero_point) as f32, (127 - q.zero_point) as f32);
+pub(super) fn fake_quantize(x: Tensor<2>, q: Quantization, integers: [i32; 2]) -> Tensor<2> {
+    let [low, high] = integers.map(|end| (end - q.zero_point) as f32);
     let steps = x.div_scalar(q.scale).clamp(low, high);
     rounded(steps).mul_scalar(q.scale)
 }
@@ -102,6 +102,7 @@ pub(super) fn unary(function: Unary, x: Tensor<2>) -> Tensor<2> {
         }
         Unary::Gelu { approximate: false } => activation::gelu(x),
         Unary::Gelu { approximate: true } => activation::gelu_approximate(x),
+        Unary::Erf => x.erf(),
         Unary::Exp => x.exp(),
         Unary::Sqrt => x.sqrt(),
     }

@@ -224,8 +224,9 @@ impl<'g> Network<'g> {
 
     /// Through a value's quantizer, with a straight-through gradient inside its range.
     fn quantized(&self, id: ValueId, x: Tensor<2>) -> Tensor<2> {
-        match self.graph.value(id).quantization {
-            Some(quantization) => fake_quantize(x, quantization),
+        let value = self.graph.value(id);
+        match value.quantization {
+            Some(quantization) => fake_quantize(x, quantization, value.integers()),
             None => x,
         }
     }
