@@ -2,7 +2,6 @@
 
 use crate::lower::steps;
 use crate::scales::{Scales, take_from_views};
-use edge_runtime::frontend::{FRACTION_BITS, Parameters};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use trainer::graph::{Graph, Op, Quantization, ValueId};
@@ -67,9 +66,6 @@ struct Seen {
 /// # Errors
 /// When the graph does not run on the inputs, or not on finite numbers.
 pub fn calibrate(graph: &mut Graph, inputs: &[f32], method: Method) -> Result<(), CalibrateError> {
-    if let Some(q) = audio_quantization(graph) {
-        graph.values[graph.input.0].quantization = Some(q);
-    }
     let (steps, graph_input) = (steps(graph), graph.input);
     take_from_views(graph, &steps);
     let scales = Scales::of(graph, &steps);
@@ -131,15 +127,6 @@ fn widen_to_initial_states(graph: &Graph, seen: &mut BTreeMap<ValueId, Seen>) {
             }
         }
     }
-}
-
-/// Of an input of audio features: the front end's integers themselves, whatever of their range the
-/// data have.
-fn audio_quantization(graph: &Graph) -> Option<Quantization> {
-    let text = graph.metadata.get(Parameters::KEY)?;
-    let zero_point = Parameters::parse(text).ok()?.zero_point().into();
-    let scale = 1.0 / (1 << FRACTION_BITS) as f32;
-    Some(Quantization { scale, zero_point })
 }
 
 /// Shows the values that are to be measured.

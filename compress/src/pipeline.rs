@@ -151,6 +151,9 @@ pub fn compress(
     // A quantized model stays the one it is, unless a pass is to give it other weights.
     let plain = settings.prune.is_none() && settings.quantize.is_none() && settings.grid == 8;
     let mut graph = prepared(graph, plain);
+    if let Examples::Data(data) = examples {
+        graph.metadata.extend(data.metadata.clone());
+    }
     let biases = if graph.values.iter().any(|v| v.quantization.is_some()) {
         Biases::Exact
     } else {

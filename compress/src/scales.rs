@@ -2,6 +2,7 @@
 
 use crate::lower::{self, PLACES, SOFTMAX_OUTPUT, Step, Steps};
 use crate::passes::{codebook, weights};
+use edge_runtime::frontend::{FRACTION_BITS, Parameters};
 use std::collections::{BTreeMap, HashMap};
 use trainer::graph::{Graph, Op, Quantization, ValueId};
 
@@ -140,14 +141,26 @@ fn interface(op: &Op) -> Option<Quantization> {
     }
 }
 
-/// The scale of an input of integers: of places in a table, or of what is dequantized at once.
+/// The scale of an input of integers: of features of sound, of places in a table, or of what is
+/// dequantized at once.
 fn input_of_integers(graph: &Graph, steps: &Steps) -> Option<Quantization> {
+    if let Some(q) = audio_features(graph) {
+        return Some(q);
+    }
     let reader = |step: &&Step| step.inputs.contains(&graph.input);
     match &graph.nodes[steps.steps.iter().find(reader)?.node].op {
         Op::Embedding { .. } => Some(PLACES),
         Op::DequantizeLinear(affine) => lower::integers(affine).ok(),
         _ => None,
     }
+}
+
+/// The front end's integers themselves, whatever of their range the data have.
+fn audio_features(graph: &Graph) -> Option<Quantization> {
+    let text = graph.metadata.get(Parameters::KEY)?;
+    let zero_point = Parameters::parse(text).ok()?.zero_point().into();
+    let scale = 1.0 / (1 << FRACTION_BITS) as f32;
+    Some(Quantization { scale, zero_point })
 }
 
 /// The graph with a scale and a grid wherever one is missing, all scales different: it is lowered to

@@ -39,6 +39,12 @@ Examples:
   trainer fit --arch tiny.toml --data csv:table.csv,label=kind --optimizer adamw --l2 1e-4 -o tiny.onnx
   trainer fit --arch mlp:100-50 --data glyphs --augment shift=2,rotate=10 --hold-out 1000 --patience 5 -o m.onnx
   trainer fit --arch lenet-5-caffe --data mnist:DIR -o l.onnx --resume    after Ctrl-C
+  trainer fit --arch speech-cnn --data wav:DIR --augment slide=3,scale=0.15,level=0.5,noise=0.15 -o words.onnx
+
+Clips of sound, 16-bit mono WAV, become log-mel features by the code that runs on the device too:
+  wav:DIR                          DIR/7_anna_12.wav (indices 0 to 4 are the test) or split/class/file.wav
+  wav:DIR,features=mfcc,mels=40    also coefficients, frames, window, hop, fft (samples), low, high (Hz),
+                                   floor (octaves of power), steps (int8 units an octave)
 
 A description of an architecture in TOML, from input to output:
   name = \"tiny\"
@@ -79,7 +85,7 @@ struct FitArgs {
     /// lenet-300-100, lenet-5-caffe, speech-cnn, mlp:UNITS-UNITS-…, or a TOML description.
     #[arg(long, value_name = "NAME|FILE.toml")]
     arch: String,
-    /// Labelled data, such as `mnist:DIR` or `glyphs`.
+    /// Labelled data, such as `mnist:DIR`, `wav:DIR` or `glyphs`.
     #[arg(long, value_name = "SPEC")]
     data: DataSpec,
     /// Passes over the training examples.
@@ -106,7 +112,8 @@ struct FitArgs {
     /// Share of hidden activations dropped while training.
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
     dropout: f32,
-    /// Distortion of training images: default, none, or shift=2,rotate=10,scale=0.1,shear=0.1.
+    /// Distortion of training images: default, none, or shift=2,rotate=10,scale=0.1,shear=0.1; of sound,
+    /// frames by bands, also slide=3 (frames), level=0.5,noise=0.1,mask_rows=4,mask_columns=2.
     #[arg(long, value_name = "HOW", default_value = "none")]
     augment: Augment,
     /// Of every random choice.

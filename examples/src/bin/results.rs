@@ -5,11 +5,11 @@ use benches::networks::NETWORKS;
 use clap::Parser;
 use compress::host::quantize;
 use compress::report::{Report, Sized};
-use examples::recipe::Failure;
+use examples::recipe::{Failure, Recipe};
 use no_std_core::Model;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use trainer::data::{DataSpec, Dataset};
+use trainer::data::Dataset;
 use trainer::files::write_atomically;
 
 /// Fills the part between `<!-- results -->` and `<!-- /results -->` of a document.
@@ -17,10 +17,10 @@ use trainer::files::write_atomically;
 struct Args {
     /// The document.
     document: PathBuf,
-    /// Folder that holds `mnist/`, whose first test images are run on every core.
+    /// Folder that holds a folder for each kind of data; the first test examples are run on every core.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Folders that `reproduce` wrote.
+    /// Folders that `reproduce` wrote, each named after its recipe.
     #[arg(required = true)]
     folders: Vec<PathBuf>,
 }
@@ -39,12 +39,10 @@ fn run(args: &Args) -> Result<(), Failure> {
     let missing = || format!("{name} has no part between {} and {END}", BEGIN.trim());
     let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
     let (_, after) = rest.split_once(END).ok_or_else(missing)?;
-    let spec = format!("mnist:{}", args.data.join("mnist").display());
-    let test = spec.parse::<DataSpec>()?.load()?.test;
     let rows: Vec<String> = args
         .folders
         .iter()
-        .map(|folder| row(folder, &test))
+        .map(|folder| row(folder, &args.data))
         .collect::<Result<_, _>>()?;
     let head = "| network | float | image | ratio | error before → after | M4 instructions | dense CMSIS-NN | code | arena | stack |\n|---|---|---|---|---|---|---|---|---|---|\n";
     write_atomically(
@@ -54,7 +52,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn row(folder: &Path, test: &Dataset) -> Result<String, Failure> {
+fn row(folder: &Path, data: &Path) -> Result<String, Failure> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let test = Recipe::find(&name)?.load(data)?.test;
     let path = folder.join("report.json");
     let text = std::fs::read_to_string(&path)
         .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
@@ -63,9 +63,9 @@ fn row(folder: &Path, test: &Dataset) -> Result<String, Failure> {
     let image = folder.join("model.pith");
     // Each fails if a single integer differs from the host's.
     for core in [Core::M0, Core::M3, Core::M33] {
-        emulate(&image, core, test)?;
+        emulate(&image, core, &test)?;
     }
-    let m4 = emulate(&image, Core::M4, test)?;
+    let m4 = emulate(&image, Core::M4, &test)?;
     let error = |sized: &Sized| {
         sized
             .measure
@@ -81,7 +81,7 @@ fn row(folder: &Path, test: &Dataset) -> Result<String, Failure> {
         error(&report.float),
         error(&report.image),
         grouped(m4.instructions),
-        cmsis_nn(folder).map_or_else(|| "-".to_owned(), grouped),
+        cmsis_nn(&name).map_or_else(|| "-".to_owned(), grouped),
         grouped(m4.code_bytes),
         grouped(m4.arena_bytes as u64),
         grouped(m4.stack_bytes as u64),
@@ -89,14 +89,13 @@ fn row(folder: &Path, test: &Dataset) -> Result<String, Failure> {
 }
 
 /// What CMSIS-NN takes for the dense network of the recipe's name.
-fn cmsis_nn(folder: &Path) -> Option<u64> {
-    let name = folder.file_name()?.to_str()?;
+fn cmsis_nn(name: &str) -> Option<u64> {
     let network = NETWORKS.iter().find(|network| network.name == name)?;
     network.cmsis_nn_on(Core::M4)
 }
 
-/// Test images compared on each core.
-const IMAGES: usize = 100;
+/// Test examples compared on each core.
+const EXAMPLES: usize = 100;
 
 fn emulate(image: &Path, core: Core, test: &Dataset) -> Result<Measurement, Failure> {
     let options = Options {
@@ -104,7 +103,7 @@ fn emulate(image: &Path, core: Core, test: &Dataset) -> Result<Measurement, Fail
         prove_no_panic: true,
     };
     let images = |model: &Model| {
-        let quantized = (0..IMAGES.min(test.len())).flat_map(|i| quantize(&model, test.input(i)));
+        let quantized = (0..EXAMPLES.min(test.len())).flat_map(|i| quantize(&model, test.input(i)));
         Ok(Inputs::new(model.input_len(), quantized.collect()))
     };
     Ok(measure(image, core, images, options)?)

@@ -15,7 +15,7 @@ fn published_counts_of_parameters_and_products() {
     assert_eq!(build("mlp:300-100").parameter_count(), 266_610);
     let speech = Architecture::resolve("speech-cnn").expect("built in");
     let speech = speech.build(&[1, 48, 32], 10, 1).expect("fits");
-    let weights = 9 * (16 + 16 * 32 + 32 * 48 + 48 * 64) + 6 * 2 * 64 * 10 / 2 + 10;
+    let weights = 9 * (16 + 16 * 32 + 32 * 48 + 48 * 64) + 3 * 2 * 64 * 10 + 10;
     let normalization = 4 * (16 + 32 + 48 + 64);
     assert_eq!(speech.parameter_count(), weights + normalization);
 }
