@@ -328,8 +328,11 @@ fn run_model(args: &RunArgs) -> Result<(), Failure> {
     let named = |e| format!("{}: {e}", args.input.display());
     let integers = host::run(&model, &inputs).map_err(named)?;
     let shape = End::Output.shape(&model);
-    if args.raw {
+    if args.raw && model.output().wide {
         write_npy(&args.output, &shape, &integers)
+    } else if args.raw {
+        let bytes: Vec<i8> = integers.iter().map(|&q| q as i8).collect();
+        write_npy(&args.output, &shape, &bytes)
     } else {
         let values = host::dequantize(&model.output(), &integers);
         write_npy(&args.output, &shape, &values)

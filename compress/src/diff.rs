@@ -163,10 +163,10 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, tensor: &Tensor, integers: &[i8], places: &[usize], real: &[f32]) {
-        let ends = host::dequantize(tensor, &[i8::MIN, i8::MAX]);
+    fn add(&mut self, tensor: &Tensor, memory: &[i8], places: &[usize], real: &[f32]) {
+        let ends = host::dequantize(tensor, &host::ends(tensor));
         let half = f32::from_bits(tensor.scale_bits) / 2.0;
-        let stored = host::dequantize(tensor, integers);
+        let stored = host::dequantize(tensor, &host::integers(tensor, memory));
         for (&place, b) in places.iter().zip(real) {
             let a = stored.get(place).copied().unwrap_or_default();
             let apart = f64::from(a - b);

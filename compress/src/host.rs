@@ -38,7 +38,7 @@ pub enum HostError {
 ///
 /// # Errors
 /// When the inputs do not fit the model.
-pub fn run(model: &Model, inputs: &[f32]) -> Result<Vec<i8>, HostError> {
+pub fn run(model: &Model, inputs: &[f32]) -> Result<Vec<i16>, HostError> {
     check(model, inputs)?;
     let length = model.input_len();
     let output_len = model.output_len();
@@ -130,38 +130,62 @@ impl End {
 }
 
 /// One inference on integers in the image's own layout; the output's is the float model's.
-fn run_one(model: &Model, arena: &mut [i8], input: &[i8], output: &mut [i8]) {
+fn run_one(model: &Model, arena: &mut [i8], input: &[i8], output: &mut [i16]) {
     // The arena has just the bytes that the model asks for.
     if let Ok(mut session) = Session::new(model, arena) {
         session.input_mut().copy_from_slice(input);
         session.run();
-        let stored = session.output();
+        let stored = integers(&model.output(), session.output());
         for (output, place) in output.iter_mut().zip(End::Output.places(model)) {
             *output = stored.get(place).copied().unwrap_or(0);
         }
     }
 }
 
-/// Integers of a float input, in the image's own layout: `round(x/scale) + zero_point`, ties to even as
-/// in ONNX's `QuantizeLinear`, saturated.
+/// The elements of a tensor whose memory is at hand.
+pub fn integers(tensor: &Tensor, memory: &[i8]) -> Vec<i16> {
+    if tensor.wide {
+        let pairs = memory.as_chunks::<2>().0.iter();
+        let element = |pair: &[i8; 2]| i16::from_le_bytes(pair.map(|byte| byte as u8));
+        pairs.map(element).collect()
+    } else {
+        memory.iter().map(|&byte| byte.into()).collect()
+    }
+}
+
+/// A float input as it stands in the image's memory: `round(x/scale) + zero_point`, ties to even as in
+/// ONNX's `QuantizeLinear`, saturated.
 pub fn quantize(model: &Model, input: &[f32]) -> Vec<i8> {
     let tensor = model.input();
     let scale = f32::from_bits(tensor.scale_bits);
     let zero_point = tensor.zero_point as f32;
-    let integer = |x: f32| ((x / scale).round_ties_even() + zero_point).clamp(-128.0, 127.0) as i8;
-    let mut integers = vec![0; tensor.shape.len()];
+    let [low, high] = ends(&tensor).map(f32::from);
+    let integer = |x: f32| ((x / scale).round_ties_even() + zero_point).clamp(low, high) as i16;
+    let width = 1 << usize::from(tensor.wide);
+    let mut memory = vec![0; tensor.bytes()];
     for (&x, place) in input.iter().zip(End::Input.places(model)) {
-        integers[place] = integer(x);
+        let bytes = integer(x).to_le_bytes();
+        let element = memory[place * width..][..width].iter_mut();
+        element.zip(bytes).for_each(|(to, byte)| *to = byte as i8);
     }
-    integers
+    memory
+}
+
+/// Least and largest integer of a tensor.
+pub fn ends(tensor: &Tensor) -> [i16; 2] {
+    if tensor.wide {
+        [i16::MIN, i16::MAX]
+    } else {
+        [i8::MIN.into(), i8::MAX.into()]
+    }
 }
 
 /// Real values of a tensor's integers.
-pub fn dequantize(tensor: &Tensor, integers: &[i8]) -> Vec<f32> {
+pub fn dequantize(tensor: &Tensor, integers: &[i16]) -> Vec<f32> {
     let scale = f32::from_bits(tensor.scale_bits);
     integers
         .iter()
-        .map(|&q| (q as i32 - tensor.zero_point as i32) as f32 * scale)
+        .map(|&q| (i32::from(q) - i32::from(tensor.zero_point)) as f32 * scale)
         .collect()
 }
 

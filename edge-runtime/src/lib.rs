@@ -68,8 +68,14 @@ mod session;
 pub use session::{ArenaTooSmall, Session};
 
 /// The place of the largest element, the first of equals; 0 of nothing.
-pub fn argmax(values: &[i8]) -> usize {
-    let start = (0, i8::MIN);
-    let better = |best: (usize, i8), (i, &v): (usize, &i8)| if v > best.1 { (i, v) } else { best };
-    values.iter().enumerate().fold(start, better).0
+pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
+    let mut all = values.iter().enumerate();
+    let Some(first) = all.next() else {
+        return 0;
+    };
+    all.fold(
+        first,
+        |best, next| if next.1 > best.1 { next } else { best },
+    )
+    .0
 }

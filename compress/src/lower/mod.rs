@@ -118,13 +118,10 @@ impl<'g> Lowering<'g> {
 
     fn run(mut self, layout: &interface::Layout) -> Result<Lowered, LowerError> {
         let graph = self.graph;
-        if graph.value(graph.input).int16 {
-            let value = graph.value(graph.input);
-            return Err(refused_at(value, "input", "is int16; keep it int8"));
-        }
         let q = self.own_quantization(graph.input)?;
         let name = graph.value(graph.input).name.clone();
         let input = self.add_tensor(&name, layout.shape, q);
+        self.tensors[input].wide = graph.value(graph.input).int16;
         self.views.insert(graph.input, layout.view(input));
         let mut heads = self.steps.steps.iter().peekable();
         let mut refusals = Vec::new();

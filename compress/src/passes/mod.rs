@@ -6,6 +6,7 @@ pub mod codebook;
 mod dead_units;
 mod equalize;
 mod fold;
+pub mod post_training;
 mod prune;
 pub mod sensitivity;
 mod simplify;
