@@ -257,7 +257,12 @@ fn smoothed_labels_move_less() {
 #[test]
 fn pruned_weights_stay_zero_and_pinned_zeros_too() {
     let data = by_sign(&[6], 64);
-    for optimizer in [Optimizer::Momentum, Optimizer::Adam, Optimizer::AdamW] {
+    for optimizer in [
+        Optimizer::Momentum,
+        Optimizer::Adam,
+        Optimizer::AdamW,
+        Optimizer::Lamb,
+    ] {
         let config = TrainConfig {
             epochs: 3,
             batch: 16,
@@ -471,6 +476,8 @@ fn eventful() -> (Graph, Dataset, Dataset, TrainConfig) {
             rotate: 10.0,
             scale: 0.1,
             shear: 0.1,
+            crop: 1,
+            flip: true,
         },
         seed: 7,
         keep_best: true,

@@ -2,8 +2,9 @@ use crate::names::meant;
 use rand::{Rng, RngExt};
 use std::str::FromStr;
 
-/// Random affine distortion of an image around its centre, bilinear, zeros outside. Each amount is
-/// the bound of a uniform draw on both sides of none; all zero leaves images alone.
+/// Random distortion of an image: affine around its centre, bilinear, zeros outside; then by whole
+/// pixels. Each amount is the bound of a uniform draw on both sides of none; all zero leaves images
+/// alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
@@ -15,6 +16,11 @@ pub struct Augment {
     pub scale: f32,
     /// Tangent of the shear angle.
     pub shear: f32,
+    /// Whole pixels, vertical and horizontal, the border's pixels repeated: an image padded by so
+    /// many on every side and cropped to its size.
+    pub crop: u16,
+    /// Whether every other image is mirrored, left to right.
+    pub flip: bool,
 }
 
 impl Augment {
@@ -29,11 +35,33 @@ impl Augment {
         rotate: 10.0,
         scale: 0.1,
         shear: 0.1,
+        crop: 0,
+        flip: false,
     };
 
     /// Writes a distorted `image` of shape `[channels, height, width]` to `out`, of equal length.
     pub fn apply(&self, image: &[f32], shape: [usize; 3], rng: &mut impl Rng, out: &mut [f32]) {
+        let affine = Self {
+            crop: 0,
+            flip: false,
+            ..*self
+        };
+        if affine.is_none() {
+            return self.draw_move(rng).apply(image, shape, out);
+        }
         self.draw(rng).apply(image, shape, out);
+        if affine != *self {
+            let distorted = out.to_vec();
+            self.draw_move(rng).apply(&distorted, shape, out);
+        }
+    }
+
+    fn draw_move(&self, rng: &mut impl Rng) -> Move {
+        let crop = i32::from(self.crop);
+        let mut pixels = || rng.random_range(-crop..=crop) as isize;
+        let shift = [pixels(), pixels()];
+        let mirrored = self.flip && rng.random();
+        Move { shift, mirrored }
     }
 
     /// The inverse of scaling after shearing after rotation, around the centre, then a shift.
@@ -89,6 +117,39 @@ impl Inverse {
     }
 }
 
+/// By whole pixels; the border is repeated.
+struct Move {
+    shift: [isize; 2],
+    mirrored: bool,
+}
+
+impl Move {
+    fn apply(&self, image: &[f32], [_, height, width]: [usize; 3], out: &mut [f32]) {
+        let from = |place: usize, shift: isize, size: usize| {
+            place
+                .saturating_add_signed(shift)
+                .min(size.saturating_sub(1))
+        };
+        let columns: Vec<usize> = (0..width)
+            .map(|x| {
+                from(
+                    if self.mirrored { width - 1 - x } else { x },
+                    self.shift[1],
+                    width,
+                )
+            })
+            .collect();
+        for (row, out) in out.chunks_mut(width.max(1)).enumerate() {
+            let (plane, y) = (row / height.max(1), row % height.max(1));
+            let start = (plane * height + from(y, self.shift[0], height)) * width;
+            let source = &image[start..start + width];
+            out.iter_mut()
+                .zip(&columns)
+                .for_each(|(out, &x)| *out = source[x]);
+        }
+    }
+}
+
 fn bilinear(plane: &[f32], [height, width]: [usize; 2], y: f32, x: f32) -> f32 {
     let (y0, x0) = (y.floor(), x.floor());
     let (wy, wx) = (y - y0, x - x0);
@@ -116,22 +177,7 @@ impl FromStr for Augment {
         }
         let mut augment = Self::default();
         for part in text.split(',') {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let field = match name {
-                "shift" => &mut augment.shift,
-                "rotate" => &mut augment.rotate,
-                "scale" => &mut augment.scale,
-                "shear" => &mut augment.shear,
-                _ => {
-                    let known = ["none", "default", "shift", "rotate", "scale", "shear"];
-                    return Err(format!("{EXPECTED}{}", meant(name, known)));
-                }
-            };
-            let number = value
-                .parse()
-                .ok()
-                .filter(|v: &f32| v.is_finite() && *v >= 0.0);
-            *field = number.ok_or(EXPECTED)?;
+            augment.set(part)?;
         }
         if augment.scale < 1.0 {
             Ok(augment)
@@ -141,8 +187,41 @@ impl FromStr for Augment {
     }
 }
 
+impl Augment {
+    /// Sets one amount from `name=value`, or `flip`.
+    fn set(&mut self, part: &str) -> Result<(), String> {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let field = match name {
+            "flip" if value.is_empty() => {
+                self.flip = true;
+                return Ok(());
+            }
+            "crop" => {
+                self.crop = value.parse().map_err(|_| EXPECTED)?;
+                return Ok(());
+            }
+            "shift" => &mut self.shift,
+            "rotate" => &mut self.rotate,
+            "scale" => &mut self.scale,
+            "shear" => &mut self.shear,
+            _ => {
+                let known = [
+                    "none", "default", "shift", "rotate", "scale", "shear", "crop", "flip",
+                ];
+                return Err(format!("{EXPECTED}{}", meant(name, known)));
+            }
+        };
+        let number = value
+            .parse()
+            .ok()
+            .filter(|v: &f32| v.is_finite() && *v >= 0.0);
+        *field = number.ok_or(EXPECTED)?;
+        Ok(())
+    }
+}
+
 const EXPECTED: &str =
-    "expected default, none, or amounts such as shift=2,rotate=10,scale=0.1,shear=0.1";
+    "expected default, none, or amounts such as shift=2,rotate=10,scale=0.1,shear=0.1,crop=4,flip";
 
 #[cfg(test)]
 mod tests {
@@ -184,6 +263,7 @@ mod tests {
             shear: 0.0,
             shift: 0.0,
             scale: 0.5,
+            ..Augment::default()
         };
         let inverse = augment.draw(&mut rand_chacha::ChaCha8Rng::seed_from_u64(1));
         assert!(inverse.matrix[1] == 0.0 && inverse.matrix[2] == 0.0);
@@ -210,8 +290,44 @@ mod tests {
             Ok(Augment::DEFAULT)
         );
         assert_eq!("none".parse::<Augment>(), Ok(Augment::default()));
-        for bad in ["shft=2", "shift", "shift=-1", "shift=NaN", "scale=1.5"] {
+        for bad in [
+            "shft=2",
+            "shift",
+            "shift=-1",
+            "shift=NaN",
+            "scale=1.5",
+            "crop=x",
+            "crop=0.5",
+            "flip=1",
+        ] {
             assert!(bad.parse::<Augment>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn moves_repeat_the_border_and_mirror() {
+        let image = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let moved = |shift, mirrored| {
+            let mut out = vec![0.0; 6];
+            Move { shift, mirrored }.apply(&image, [1, 2, 3], &mut out);
+            out
+        };
+        assert_eq!(moved([0, 0], false), image);
+        assert_eq!(moved([0, 0], true), [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
+        assert_eq!(moved([1, -2], false), [4.0, 4.0, 4.0, 4.0, 4.0, 4.0]);
+        assert_eq!(moved([-1, 1], false), [2.0, 3.0, 3.0, 2.0, 3.0, 3.0]);
+    }
+
+    #[test]
+    fn crops_keep_to_their_bound_and_half_the_images_are_mirrored() {
+        use rand::SeedableRng;
+        let augment: Augment = "crop=1,flip".parse().expect("amounts");
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+        let draws: Vec<Move> = (0..1000).map(|_| augment.draw_move(&mut rng)).collect();
+        let shifts = draws.iter().flat_map(|d| d.shift);
+        let seen: std::collections::BTreeSet<isize> = shifts.collect();
+        assert_eq!(seen, [-1, 0, 1].into());
+        let mirrored = draws.iter().filter(|d| d.mirrored).count();
+        assert!((400..600).contains(&mirrored), "{mirrored}");
     }
 }
