@@ -115,7 +115,10 @@ impl Prune {
             by: PruneBy::Adaptive,
             until: 0.5,
             normalize: true,
-            train: TrainConfig::continued(),
+            train: TrainConfig {
+                learning_rate: 5e-3,
+                ..TrainConfig::continued()
+            },
             ..Self::default()
         }
     }

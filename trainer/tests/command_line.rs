@@ -397,14 +397,14 @@ fn a_checkpoint_of_another_run_or_a_damaged_one_is_refused_and_kept() {
 fn a_model_from_elsewhere_is_trained_further() {
     let t = open();
     let error = |t: &Terminal, file: &str| t.json(file)["value"].as_f64().expect("a number");
-    let data = "--data glyphs:1000";
+    let data = "--data glyphs:2000";
     t.says(&format!(
-        "trainer fit --arch mlp:32 {data} --epochs 1 -o a.onnx --report a.json"
+        "trainer fit --arch mlp:32 {data} --epochs 3 -o a.onnx --report a.json"
     ));
-    let further = format!("trainer fit --from a.onnx {data} --epochs 4");
+    let further = format!("trainer fit --from a.onnx {data} --epochs 6");
     t.says(&format!("{further} -o b.onnx --report b.json"));
     let (before, after) = (error(&t, "a.json"), error(&t, "b.json"));
-    assert!(after < 0.7 * before, "{before} % before, {after} % after");
+    assert!(after < 0.8 * before, "{before} % before, {after} % after");
     assert_eq!(t.json("b.json")["settings"]["optimizer"], "lamb");
     let words = ["a.onnx", "replace an input"];
     t.refuses(&format!("{further} -o a.onnx"), &words);
