@@ -3,6 +3,7 @@
 //!
 //! Everything comes in the environment, from `benches --bin mcu`.
 
+use edge_runtime::frontend::{Parameters, Workspace};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,9 +50,24 @@ fn model() -> Result<String, String> {
     Ok(format!(
         "pub const ARENA_BYTES: usize = {};\n\
          pub const IMAGE_BYTES: usize = {};\n\
-         pub static IMAGE: Aligned<[u8; IMAGE_BYTES]> = Aligned(*include_bytes!({path:?}));\n",
+         pub static IMAGE: Aligned<[u8; IMAGE_BYTES]> = Aligned(*include_bytes!({path:?}));\n\
+         {}",
         model.arena_bytes(),
         bytes.len(),
+        workspace(&model).map_err(|error| format!("{path}: {error}"))?,
+    ))
+}
+
+/// What the front end needs, where there is one.
+fn workspace(model: &no_std_core::Model) -> Result<String, String> {
+    if env::var_os("CARGO_FEATURE_AUDIO").is_none() {
+        return Ok(String::new());
+    }
+    let parameters = Parameters::of(model).ok_or("the image takes no audio features")?;
+    let parameters = parameters.map_err(|error| error.to_string())?;
+    let Workspace { words, halves } = parameters.workspace();
+    Ok(format!(
+        "pub const WORDS: usize = {words};\npub const HALVES: usize = {halves};\n"
     ))
 }
 

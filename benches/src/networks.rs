@@ -3,7 +3,10 @@
 
 use crate::mcu::Core;
 use compress::encode::{Coding, EncodeError, encode};
-use compress::program::{Kind, Linear, Operator, Program, Tensor};
+use compress::program::{
+    Activation, Axis, Block, Cell, Kind, Linear, Operator, Program, Recurrent, Tensor,
+};
+use edge_runtime::frontend::{FRACTION_BITS, Parameters};
 use no_std_core::numerics::{Multiplier, Output};
 use no_std_core::operator::Window;
 use no_std_core::tensor::Shape;
@@ -112,11 +115,20 @@ fn lenet_5(b: &mut Builder) -> usize {
 pub const CLASSES: usize = 10;
 
 /// Multiply-accumulates of [`every_operator`], by its definition: positions × filters × weights of
-/// a filter.
-pub const MACS: u32 = 80 * 8 * 27 + 80 * 8 * 8 + 6 * 8 * 9 + 64 * 8 + 10 * 64;
+/// a filter, twice a product of 8 × 8 matrices, steps × gates × units × (features + units).
+pub const MACS: u32 = 80 * 8 * 27
+    + 80 * 8 * 8
+    + 6 * 8 * 9
+    + 64 * 8
+    + 10 * 32
+    + 2 * 8 * 8 * 8
+    + 8 * 4 * 4 * (8 + 4)
+    + 8 * 3 * 4 * (4 + 4) * 2
+    + 8 * 4 * (4 + 4);
 
-/// Convolutions plain, pointwise and depthwise, a sum, poolings, dense layers, clamp and softmax;
-/// each layer's weights ask for another form.
+/// Convolutions plain, pointwise and depthwise, a sum, poolings, normalizations, dense layers, clamp and
+/// table; attention, recurrent layers and an embedding over eight steps; each layer's weights ask for
+/// another form.
 pub fn every_operator() -> Program {
     let mut b = Builder::new(Weights::Skewed);
     let input = b.tensor([10, 8, 3]);
@@ -127,8 +139,9 @@ pub fn every_operator() -> Program {
     let pointwise = b.conv(first, [10, 8, 8], window(1, 1, 0), 1);
     let sum = b.add(first, pointwise);
     let pooled = b.apply(sum, [5, 4, 8], Kind::MaxPool(window(2, 2, 0)));
+    let normal = b.normalize(pooled, [5, 4, 8]);
     b.weights = Weights::Sparse(30);
-    let depthwise = b.conv(pooled, [3, 2, 8], window(3, 2, 1), 8);
+    let depthwise = b.conv(normal, [3, 2, 8], window(3, 2, 1), 8);
     let average = Kind::AveragePool {
         window: Window {
             kernel: [3, 2],
@@ -144,11 +157,47 @@ pub fn every_operator() -> Program {
     // Hyperbolic tangent, say.
     let table = (-128..128).map(|q| ((f64::from(q) / 40.0).tanh() * 100.0).round() as i8);
     let curved = b.apply(clamped, [1, 1, 64], Kind::Table(table.collect()));
+    let steps = b.attend(curved);
+    let states = b.recur(steps);
+    let sequence = b.name(states);
     b.weights = Weights::Sparse(10);
-    let logits = b.dense(curved, CLASSES);
-    let exponentials = (0..80).map(|d| (65535.0 * (-0.05 * f64::from(d)).exp()).round() as u16);
-    let softmax = Kind::Softmax(exponentials.collect());
-    let output = b.apply(logits, [1, 1, CLASSES], softmax);
+    b.gain = 1.0;
+    let logits = b.dense(sequence, CLASSES);
+    let output = b.apply(
+        logits,
+        [1, 1, CLASSES],
+        Kind::LogSoftmax {
+            exponentials: exponentials(0.1),
+            // To steps of 0.2, from those of 0.1 and from 2⁻¹⁶.
+            mantissas: [1 << 25, -(5 << 10)],
+            shift: 26,
+            range: Output {
+                zero_point: 127,
+                ..INT8
+            },
+        },
+    );
+    b.program.tensors[output].zero_point = 127;
+    b.finish(output)
+}
+
+fn exponentials(scale: f64) -> Vec<u16> {
+    let entry = |d: i32| (65535.0 * (-scale * f64::from(d)).exp()).round() as u16;
+    (0..60).map(entry).collect()
+}
+
+/// A convolution and a dense layer on features of sound, as its metadata say.
+pub fn listener(features: &Parameters) -> Program {
+    let mut b = Builder::new(Weights::Any);
+    let (frames, bands) = (features.frames(), features.frame_len());
+    let input = b.tensor([frames, bands, 1]);
+    b.program.tensors[input].scale = 1.0 / (1 << FRACTION_BITS) as f32;
+    b.program.tensors[input].zero_point = features.zero_point();
+    let places = [frames.div_ceil(2), bands.div_ceil(2), 4];
+    let hidden = b.conv(input, places, window(3, 2, 1), 1);
+    let output = b.dense(hidden, CLASSES);
+    let metadata = (Parameters::KEY.to_owned(), features.to_string());
+    b.program.metadata.push(metadata);
     b.finish(output)
 }
 
@@ -206,6 +255,15 @@ fn window(kernel: usize, stride: usize, padding: usize) -> Window {
         kernel: [kernel; 2],
         stride: [stride; 2],
         padding: [padding; 2],
+        dilation: [1; 2],
+    }
+}
+
+fn multiplier(factor: f64) -> Multiplier {
+    let shift = 30 - factor.log2().floor() as i32;
+    Multiplier {
+        mantissa: (factor * 2f64.powi(shift)) as i32,
+        shift: shift as u8,
     }
 }
 
@@ -256,6 +314,7 @@ impl Builder {
             },
             scale: 0.05,
             zero_point: INT8.zero_point,
+            wide: false,
         });
         self.program.tensors.len() - 1
     }
@@ -278,7 +337,6 @@ impl Builder {
         let linear = self.linear(shape[2], taps * channels);
         let kind = Kind::Conv {
             window,
-            dilation: [1, 1],
             groups,
             linear,
         };
@@ -302,15 +360,143 @@ impl Builder {
         self.apply(input, [shape.height, shape.width, shape.channels], kind)
     }
 
+    /// A ReLU with slopes, then normalizations by channels and by their neighbours.
+    fn normalize(&mut self, input: usize, shape: [usize; 3]) -> usize {
+        let channels = 0..shape[2] as i32;
+        let leaky = Kind::PRelu {
+            positive: 1 << 22,
+            negative: channels.clone().map(|c| c << 18).collect(),
+            shift: 22,
+            range: INT8,
+        };
+        let leaky = self.apply(input, shape, leaky);
+        let layer = Kind::LayerNorm {
+            epsilon: 700,
+            scales: channels.clone().map(|c| (40 + c) << 12).collect(),
+            shift: 12,
+            biases: channels.map(|c| (c - 4) << 9).collect(),
+            range: INT8,
+        };
+        let layer = self.apply(leaky, shape, layer);
+        let local = Kind::Lrn {
+            size: 5,
+            table: (0..12).map(|i| 90_000 - 5_000 * i).collect(),
+            step: 10,
+            range: INT8,
+        };
+        self.apply(layer, shape, local)
+    }
+
+    /// Eight steps of eight features out of 64, and the sum of all steps weighted by their likeness.
+    fn attend(&mut self, input: usize) -> usize {
+        let sequence = [1, 8, 8];
+        let flat = Axis {
+            count: 64,
+            from_step: 1,
+            to_step: 1,
+        };
+        let block = Block {
+            from: 0,
+            to: 0,
+            axes: vec![flat],
+        };
+        let x = self.apply(input, sequence, Kind::Copy(block));
+        let likeness = self.product(x, x, true, 1.0 / 400.0);
+        let gains = self.constant(8);
+        let weighted = Kind::Mul {
+            other: gains,
+            multiplier: multiplier(0.06),
+            range: INT8,
+        };
+        let likeness = self.apply(likeness, sequence, weighted);
+        let shares = self.apply(likeness, sequence, Kind::Softmax(exponentials(0.1)));
+        self.program.tensors[shares].zero_point = -128;
+        self.product(shares, x, false, 1.0 / 100.0)
+    }
+
+    /// A vector of constants.
+    fn constant(&mut self, channels: usize) -> usize {
+        let constant = self.vector(channels);
+        let elements = (0..channels as i8).map(|c| 25 - 9 * c).collect();
+        self.program.operators.push(Operator {
+            name: String::new(),
+            input: constant,
+            output: constant,
+            kind: Kind::Constant(elements),
+        });
+        constant
+    }
+
+    fn product(&mut self, input: usize, other: usize, transposed: bool, factor: f64) -> usize {
+        let kind = Kind::MatMul {
+            other,
+            transposed,
+            multiplier: multiplier(factor),
+            range: INT8,
+        };
+        self.apply(input, [1, 8, 8], kind)
+    }
+
+    /// A layer of each kind of cell, four units each.
+    fn recur(&mut self, input: usize) -> usize {
+        let gru = |linear_before_reset| Cell::Gru {
+            linear_before_reset,
+        };
+        let layers = [
+            (Cell::Lstm, Weights::Any),
+            (gru(false), Weights::Sparse(50)),
+            (gru(true), Weights::Four),
+            (Cell::Rnn(Activation::Tanh), Weights::Any),
+        ];
+        layers.into_iter().fold(input, |input, (cell, weights)| {
+            self.weights = weights;
+            self.recurrent(input, cell, 4)
+        })
+    }
+
+    fn recurrent(&mut self, input: usize, cell: Cell, units: usize) -> usize {
+        let Shape {
+            width, channels, ..
+        } = self.program.tensors[input].shape;
+        let unit = match cell {
+            Cell::Lstm => 30,
+            Cell::Gru { .. } => 14,
+            Cell::Rnn(_) => 15,
+        };
+        let kind = Kind::Recurrent(Recurrent {
+            cell,
+            input: self.gates(cell.gates() * units, channels),
+            hidden: self.gates(cell.gates() * units, units),
+            multiplier: multiplier(120.0 / 2f64.powi(unit)),
+            range: INT8,
+            state_bits: if cell.has_state() { 14 } else { 0 },
+            initial_hidden: None,
+            initial_state: None,
+            cell_output: None,
+            carried: false,
+        });
+        self.apply(input, [1, width, units], kind)
+    }
+
+    /// As [`Builder::linear`], to pre-activations in 1/4,096ths.
+    fn gates(&mut self, rows: usize, columns: usize) -> Linear {
+        let mut linear = self.linear(rows, columns);
+        linear.multipliers[0].shift -= 5;
+        linear
+    }
+
+    /// Each step's largest unit by the row of a table for it, added to the step.
+    fn name(&mut self, states: usize) -> usize {
+        let largest = self.apply(states, [1, 8, 1], Kind::ArgMax { last: false });
+        let table = (0..16).map(|i| (i * 37 % 101 - 50) as i8).collect();
+        let names = Kind::Embedding { columns: 4, table };
+        let names = self.apply(largest, [1, 8, 4], names);
+        self.add(states, names)
+    }
+
     /// The multiplier spreads outputs over int8, with inputs of a deviation of 74.
     fn linear(&mut self, rows: usize, columns: usize) -> Linear {
         let sum = 74.0 * self.weights.deviation() * (columns as f64).sqrt();
-        let factor = 60.0 * self.gain / sum;
-        let shift = 30 - factor.log2().floor() as i32;
-        let multiplier = Multiplier {
-            mantissa: (factor * 2f64.powi(shift)) as i32,
-            shift: shift as u8,
-        };
         Linear {
             name: String::new(),
             shape: vec![rows, columns],
@@ -319,7 +505,7 @@ impl Builder {
             weights: (0..rows * columns)
                 .map(|_| self.weights.draw(&mut self.random))
                 .collect(),
-            multipliers: vec![multiplier],
+            multipliers: vec![multiplier(60.0 * self.gain / sum)],
             biases: (0..rows)
                 .map(|row| (row as i32 % 16 - 7) * (sum / 80.0) as i32)
                 .collect(),

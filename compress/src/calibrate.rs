@@ -1,6 +1,8 @@
 //! Activation ranges: what a value's int8 scale and zero point are to cover, measured on data.
 
-use crate::lower::{LowerError, Step, steps};
+use crate::lower::steps;
+use crate::scales::{Scales, take_from_views};
+use edge_runtime::frontend::{FRACTION_BITS, Parameters};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use trainer::graph::{Graph, Op, Quantization, ValueId};
@@ -41,9 +43,6 @@ impl std::str::FromStr for Method {
 /// Why ranges could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
-    /// The graph has no fixed-point form.
-    #[error(transparent)]
-    Lower(#[from] LowerError),
     /// The graph does not run on the data.
     #[error(transparent)]
     Run(#[from] TrainError),
@@ -63,85 +62,101 @@ struct Seen {
     bins: Vec<u64>,
 }
 
-/// Gives the input and every step's output that has a scale of its own a scale and a zero point.
+/// Gives a scale and a zero point to every value that needs some and has none yet.
 ///
 /// # Errors
-/// When the graph has no fixed-point form or does not run on the inputs.
+/// When the graph does not run on the inputs, or not on finite numbers.
 pub fn calibrate(graph: &mut Graph, inputs: &[f32], method: Method) -> Result<(), CalibrateError> {
-    graph
-        .values
-        .iter_mut()
-        .for_each(|value| value.quantization = None);
-    let steps = steps(graph)?;
-    let mut seen: BTreeMap<ValueId, Seen> = std::iter::once(graph.input)
-        .chain(
-            steps
-                .iter()
-                .filter(|s| has_own_scale(graph, s))
-                .map(|s| s.output),
-        )
-        .map(|id| {
-            (
-                id,
-                Seen {
-                    min: 0.0,
-                    max: 0.0,
-                    bins: vec![0; BINS],
-                },
-            )
-        })
-        .collect();
+    if let Some(q) = audio_quantization(graph) {
+        graph.values[graph.input.0].quantization = Some(q);
+    }
+    let (steps, graph_input) = (steps(graph), graph.input);
+    take_from_views(graph, &steps);
+    let scales = Scales::of(graph, &steps);
+    let open = scales.to_measure(graph).into_iter();
+    let mut seen: BTreeMap<ValueId, Seen> = open.map(|id| (id, Seen::nothing())).collect();
     let mut bad = None;
-    activations(graph, inputs, DeviceChoice::Cpu, |id, values| {
-        if let Some(seen) = seen.get_mut(&id) {
-            bad = bad.or(values.iter().any(|v| !v.is_finite()).then_some(id));
-            seen.min = values.iter().copied().fold(seen.min, f32::min);
-            seen.max = values.iter().copied().fold(seen.max, f32::max);
-        }
+    observe(graph, inputs, &mut seen, |id, seen, values| {
+        bad = bad.or(values.iter().any(|v| !v.is_finite()).then_some(id));
+        seen.min = values.iter().copied().fold(seen.min, f32::min);
+        seen.max = values.iter().copied().fold(seen.max, f32::max);
     })?;
     if let Some(id) = bad {
         return Err(CalibrateError::NotFinite(graph.value(id).name.clone()));
     }
-    activations(graph, inputs, DeviceChoice::Cpu, |id, values| {
-        if let Some(seen) = seen.get_mut(&id) {
-            seen.count(values);
-        }
+    widen_to_initial_states(graph, &mut seen);
+    observe(graph, inputs, &mut seen, |_, seen, values| {
+        seen.count(values)
     })?;
-    for (id, seen) in &seen {
+    let wide: Vec<ValueId> = seen
+        .keys()
+        .copied()
+        .filter(|v| graph.value(*v).int16)
+        .collect();
+    let measured = |id: ValueId| {
         // The input's range is a fact of the data's format: clipping it would buy nothing.
-        let method = if *id == graph.input {
+        let method = if id == graph_input {
             Method::MinMax
         } else {
             method
         };
-        graph.values[id.0].quantization = Some(quantization(seen.range(method)));
-    }
-    keep_scales(graph, &steps);
+        // Sixteen bits need no clipping.
+        let method = if wide.contains(&id) {
+            Method::MinMax
+        } else {
+            method
+        };
+        let range = seen.get(&id).map_or((0.0, 0.0), |seen| seen.range(method));
+        if wide.contains(&id) {
+            symmetric(range)
+        } else {
+            quantization(range)
+        }
+    };
+    scales.assign(graph, measured);
+    scales.round_averages(graph, &steps);
     Ok(())
 }
 
-fn has_own_scale(graph: &Graph, step: &Step) -> bool {
-    matches!(
-        graph.nodes[step.node].op,
-        Op::Gemm { .. } | Op::Conv { .. } | Op::Add | Op::Unary(_)
-    )
+/// What a recurrent layer starts from has the scale of what it says.
+fn widen_to_initial_states(graph: &Graph, seen: &mut BTreeMap<ValueId, Seen>) {
+    for node in &graph.nodes {
+        let Op::Recurrent(layer) = &node.op else {
+            continue;
+        };
+        let initial = layer.initial_hidden.filter(|_| !layer.cell_output);
+        if let (Some(id), Some(seen)) = (initial, seen.get_mut(&node.output)) {
+            for value in graph.parameter(id).materialize() {
+                (seen.min, seen.max) = (seen.min.min(value), seen.max.max(value));
+            }
+        }
+    }
 }
 
-/// Averages are rounded to their input's integers; training must see that rounding.
-fn keep_scales(graph: &mut Graph, steps: &[Step]) {
-    let mut scales: BTreeMap<ValueId, Option<Quantization>> =
-        BTreeMap::from([(graph.input, graph.value(graph.input).quantization)]);
-    for step in steps {
-        let own = graph.value(step.output).quantization;
-        let inherited = scales.get(&step.inputs[0]).copied().flatten();
-        if matches!(
-            graph.nodes[step.node].op,
-            Op::AveragePool { .. } | Op::GlobalAveragePool
-        ) {
-            graph.values[step.output.0].quantization = inherited;
-        }
-        scales.insert(step.output, own.or(inherited));
+/// Of an input of audio features: the front end's integers themselves, whatever of their range the
+/// data have.
+fn audio_quantization(graph: &Graph) -> Option<Quantization> {
+    let text = graph.metadata.get(Parameters::KEY)?;
+    let zero_point = Parameters::parse(text).ok()?.zero_point().into();
+    let scale = 1.0 / (1 << FRACTION_BITS) as f32;
+    Some(Quantization { scale, zero_point })
+}
+
+/// Shows the values that are to be measured.
+fn observe(
+    graph: &Graph,
+    inputs: &[f32],
+    seen: &mut BTreeMap<ValueId, Seen>,
+    mut show: impl FnMut(ValueId, &mut Seen, &[f32]),
+) -> Result<(), TrainError> {
+    if seen.is_empty() {
+        return Ok(());
     }
+    activations(graph, inputs, DeviceChoice::Cpu, |id, values| {
+        if let Some(seen) = seen.get_mut(&id) {
+            show(id, seen, values);
+        }
+    })
 }
 
 /// The affine int8 quantization that covers a range, which is widened to hold zero.
@@ -156,7 +171,25 @@ pub fn quantization((low, high): (f32, f32)) -> Quantization {
     Quantization { scale, zero_point }
 }
 
+/// The int16 quantization that covers a range, zero being zero.
+fn symmetric((low, high): (f32, f32)) -> Quantization {
+    let largest = high.max(-low);
+    let scale = if largest > 0.0 { largest } else { 1.0 } / f32::from(i16::MAX);
+    Quantization {
+        scale,
+        zero_point: 0,
+    }
+}
+
 impl Seen {
+    fn nothing() -> Self {
+        Self {
+            min: 0.0,
+            max: 0.0,
+            bins: vec![0; BINS],
+        }
+    }
+
     fn count(&mut self, values: &[f32]) {
         let width = (self.max - self.min) / BINS as f32;
         for v in values {

@@ -2,14 +2,13 @@
 
 use crate::calibrate::Method;
 use crate::diff::diff;
-use crate::host;
+use crate::host::{self, End};
 use crate::inspect::inspect;
 use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress};
 use crate::report::{Measure, Report, Sized};
 use crate::settings::{Prune, PruneBy, Quantize, Settings};
 use clap::{Args, Parser, Subcommand};
 use no_std_core::Model;
-use no_std_core::tensor::Tensor;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use trainer::command::{self, EvalArgs, Failure, check_outputs, print};
@@ -19,8 +18,8 @@ use trainer::graph::Graph;
 use trainer::names::meant;
 use trainer::onnx;
 use trainer::train::{
-    DeviceChoice, TrainConfig, TrainError, check_fit, error_percent, interrupt, predict,
-    tolerated_augmentation,
+    DeviceChoice, TrainConfig, TrainError, check_fit, check_meaning, error_percent, interrupt,
+    predict, tolerated_augmentation,
 };
 
 /// Compresses a neural network into an image for microcontrollers.
@@ -180,7 +179,7 @@ struct CompressArgs {
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Distortion of training images: `default` (for digits), `none`, or amounts such as
-    /// `shift=2,rotate=10,scale=0.1,shear=0.1,crop=4,flip`. Unless given: those of crop and flip that
+    /// `shift=2,rotate=10,scale=0.1,shear=0.1,crop=4,flip=0.5`. Unless given: those of crop and flip that
     /// the model does not mind.
     #[arg(long, value_name = "HOW")]
     augment: Option<Augment>,
@@ -299,14 +298,20 @@ fn check_image(model: &Model, data: &Dataset) -> Result<(), TrainError> {
     let (outputs, classes) = (model.output_len(), data.classes);
     if model.input_len() != data.input_len() {
         return Err(TrainError::InputShape {
-            model: channels_first(&model.input()),
+            model: End::Input.shape(&model),
             data: data.input_shape.clone(),
         });
     }
     if outputs < classes {
         return Err(TrainError::Classes { outputs, classes });
     }
-    Ok(())
+    let known = |key: &str| {
+        model
+            .metadata()
+            .find(|(k, _)| *k == key)
+            .map(|(_, text)| text)
+    };
+    check_meaning(known, data)
 }
 
 fn run_model(args: &RunArgs) -> Result<(), Failure> {
@@ -323,24 +328,15 @@ fn run_model(args: &RunArgs) -> Result<(), Failure> {
     }
     let bytes = read_image(&args.model)?;
     let model = parse(&args.model, &bytes)?;
-    let inputs = read_inputs(&args.input, &channels_first(&model.input()))?;
+    let inputs = read_inputs(&args.input, &End::Input.shape(&model))?;
     let named = |e| format!("{}: {e}", args.input.display());
     let integers = host::run(&model, &inputs).map_err(named)?;
-    let shape = channels_first(&model.output());
+    let shape = End::Output.shape(&model);
     if args.raw {
         write_npy(&args.output, &shape, &integers)
     } else {
         let values = host::dequantize(&model.output(), &integers);
         write_npy(&args.output, &shape, &values)
-    }
-}
-
-/// A tensor's shape as the float model has it.
-fn channels_first(tensor: &Tensor) -> Vec<usize> {
-    let shape = tensor.shape;
-    match (shape.height, shape.width) {
-        (1, 1) => vec![shape.channels],
-        (height, width) => vec![shape.channels, height, width],
     }
 }
 

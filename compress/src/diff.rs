@@ -1,13 +1,13 @@
 //! A float graph and its image side by side: where the integers leave the real values, layer by layer.
 
 use crate::host::{self, HostError};
-use crate::lower::{LowerError, Step, channels_last, steps};
-use crate::passes::fold_batch_norm;
+use crate::lower::{Biases, LowerError, Lowered, Step, View, lower_with_views};
+use crate::passes::simplify;
 use crate::pipeline::prepared;
+use crate::scales::tentative;
 use edge_runtime::Session;
 use no_std_core::Model;
-use no_std_core::operator::Operator;
-use no_std_core::tensor::Tensor;
+use no_std_core::tensor::{Shape, Tensor};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
@@ -78,23 +78,22 @@ pub struct Diff {
 /// # Errors
 /// When the image has other operators than the graph would make, or the inputs do not fit.
 pub fn diff(graph: &Graph, model: &Model, inputs: &[f32]) -> Result<Diff, DiffError> {
-    let mut graph = prepared(graph);
-    fold_batch_norm(&mut graph);
-    let steps = steps(&graph)?;
-    if steps.len() != model.operator_count() {
+    let mut graph = prepared(graph, true);
+    simplify(&mut graph);
+    let lowered = lower_with_views(&tentative(&graph), Biases::Rounded)?;
+    let operators = lowered.program.operators.len();
+    if operators != model.operator_count() {
         return Err(DiffError::Operators {
             image: model.operator_count(),
-            graph: steps.len(),
+            graph: operators,
         });
     }
     host::check(model, inputs)?;
-    let real = float_values(&graph, &steps, inputs)?;
-    let sums = compare(model, inputs, &steps, &real);
-    let layers: Vec<LayerDiff> = steps
-        .iter()
-        .zip(model.operators().zip(sums))
-        .map(|(step, (op, sums))| layer(&graph, step, &op, &sums))
-        .collect();
+    let layers = layers(&lowered, model);
+    let real = float_values(&graph, &layers, inputs)?;
+    let sums = compare(model, inputs, &layers, &real);
+    let layers = layers.iter().zip(sums);
+    let layers: Vec<LayerDiff> = layers.map(|(l, sums)| l.diff(&graph, &sums)).collect();
     let wrong = |layer: &&LayerDiff| layer.error.is_some_and(|e| e.snr_db < WRONG_BELOW_DB);
     Ok(Diff {
         first_wrong: layers.iter().find(wrong).map(|layer| layer.name.clone()),
@@ -103,15 +102,49 @@ pub fn diff(graph: &Graph, model: &Model, inputs: &[f32]) -> Result<Diff, DiffEr
     })
 }
 
-/// Outputs of the steps, example after example.
+/// An operator of the image that completes a step of the graph.
+struct Layer {
+    /// Place of the operator.
+    operator: usize,
+    step: Step,
+    view: View,
+    /// In the image.
+    shape: Shape,
+    /// Whether the image's tensor is the one that the graph makes, with no units removed.
+    same: bool,
+}
+
+fn layers(lowered: &Lowered, model: &Model) -> Vec<Layer> {
+    let mut shapes = Vec::new();
+    model.visit_operators(|op| shapes.push(op.output.shape));
+    let completed = lowered.completed.iter().enumerate();
+    completed
+        .filter_map(|(operator, completed)| {
+            let (step, view) = completed.clone()?;
+            let shape = *shapes.get(operator)?;
+            let same = lowered.program.tensors[view.tensor].shape == shape;
+            Some(Layer {
+                operator,
+                step,
+                view,
+                shape,
+                same,
+            })
+        })
+        .collect()
+}
+
+/// Outputs of the layers' steps, example after example, as real numbers.
 fn float_values(
     graph: &Graph,
-    steps: &[Step],
+    layers: &[Layer],
     inputs: &[f32],
 ) -> Result<HashMap<ValueId, Vec<f32>>, TrainError> {
-    let mut real: HashMap<ValueId, Vec<f32>> =
-        steps.iter().map(|s| (s.output, Vec::new())).collect();
-    activations(graph, inputs, DeviceChoice::Cpu, |id, values| {
+    let mut real: HashMap<ValueId, Vec<f32>> = (layers.iter())
+        .map(|l| (l.step.output, Vec::new()))
+        .collect();
+    let graph = prepared(graph, false);
+    activations(&graph, inputs, DeviceChoice::Cpu, |id, values| {
         if let Some(all) = real.get_mut(&id) {
             all.extend_from_slice(values);
         }
@@ -130,11 +163,12 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, tensor: &Tensor, integers: &[i8], real: &[f32]) {
+    fn add(&mut self, tensor: &Tensor, integers: &[i8], places: &[usize], real: &[f32]) {
         let ends = host::dequantize(tensor, &[i8::MIN, i8::MAX]);
         let half = f32::from_bits(tensor.scale_bits) / 2.0;
-        let stored = host::dequantize(tensor, &host::channels_first(&tensor.shape, integers));
-        for (a, b) in stored.into_iter().zip(real) {
+        let stored = host::dequantize(tensor, integers);
+        for (&place, b) in places.iter().zip(real) {
+            let a = stored.get(place).copied().unwrap_or_default();
             let apart = f64::from(a - b);
             self.elements += 1;
             self.signal += f64::from(*b).powi(2);
@@ -160,45 +194,49 @@ impl Sums {
 fn compare(
     model: &Model,
     inputs: &[f32],
-    steps: &[Step],
+    layers: &[Layer],
     real: &HashMap<ValueId, Vec<f32>>,
 ) -> Vec<Sums> {
-    let mut sums = vec![Sums::default(); steps.len()];
+    let mut sums = vec![Sums::default(); layers.len()];
     let mut arena = vec![0; model.arena_bytes()];
+    let places: Vec<Vec<usize>> = layers.iter().map(|l| l.view.places()).collect();
     // The arena has just the bytes that the model asks for.
     let Ok(mut session) = Session::new(model, &mut arena) else {
         return sums;
     };
     for (example, input) in inputs.chunks(model.input_len()).enumerate() {
-        let integers = host::quantize(&model.input(), input);
-        session.input_mut().copy_from_slice(&integers);
-        let mut place = 0;
+        session
+            .input_mut()
+            .copy_from_slice(&host::quantize(model, input));
+        let (mut operator, mut next) = (0, 0);
         session.run_observed(|op, output| {
-            let all = &real[&steps[place].output];
-            let each = all.len() * model.input_len() / inputs.len();
-            if each == output.len() {
-                let real = &all[example * each..(example + 1) * each];
-                sums[place].add(&op.output, output, real);
+            if let Some(layer) = layers.get(next).filter(|l| l.operator == operator) {
+                let (all, each) = (&real[&layer.step.output], places[next].len());
+                if let Some(real) = all.get(example * each..(example + 1) * each)
+                    && layer.same
+                {
+                    sums[next].add(&op.output, output, &places[next], real);
+                }
+                next += 1;
             }
-            place += 1;
+            operator += 1;
         });
     }
     sums
 }
 
-fn layer(graph: &Graph, step: &Step, op: &Operator, sums: &Sums) -> LayerDiff {
-    let node = &graph.nodes[step.node];
-    let shape = op.output.shape;
-    let same = channels_last(&graph.value(node.output).shape)
-        .is_some_and(|expected| expected.len() == shape.len());
-    LayerDiff {
-        name: node.name.clone(),
-        op: node.op.name(),
-        shape: match (shape.height, shape.width) {
-            (1, 1) => vec![shape.channels],
-            (height, width) => vec![height, width, shape.channels],
-        },
-        error: sums.error().filter(|_| same),
+impl Layer {
+    fn diff(&self, graph: &Graph, sums: &Sums) -> LayerDiff {
+        let node = &graph.nodes[self.step.node];
+        LayerDiff {
+            name: node.name.clone(),
+            op: node.op.name(),
+            shape: match (self.shape.height, self.shape.width) {
+                (1, 1) => vec![self.shape.channels],
+                (height, width) => vec![height, width, self.shape.channels],
+            },
+            error: sums.error(),
+        }
     }
 }
 

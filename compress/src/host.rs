@@ -1,5 +1,9 @@
 //! The host twin: runs an image with the kernels and integers of the device.
+//!
+//! Arrays are in the order of the float model: `[channels, height, width]`, unless the image says that
+//! its input or output stands in rows as the model has it ([`ROW_MAJOR`]).
 
+use crate::lower::ROW_MAJOR;
 use edge_runtime::Session;
 use no_std_core::Model;
 use no_std_core::tensor::{Shape, Tensor};
@@ -29,8 +33,8 @@ pub enum HostError {
     NotANumber(usize),
 }
 
-/// Runs float inputs `[n, channels, height, width]` (or `[n, features]`), one after the other in
-/// memory; returns the integers of the outputs, in the same layout.
+/// Runs float inputs `[n, …]` in the model's order, one after the other in memory; returns the integers
+/// of the outputs, in the model's order.
 ///
 /// # Errors
 /// When the inputs do not fit the model.
@@ -44,9 +48,7 @@ pub fn run(model: &Model, inputs: &[f32]) -> Result<Vec<i8>, HostError> {
         .zip(inputs.par_chunks(length))
         .for_each_init(
             || vec![0; model.arena_bytes()],
-            |arena, (output, input)| {
-                run_one(model, arena, &quantize(&model.input(), input), output)
-            },
+            |arena, (output, input)| run_one(model, arena, &quantize(model, input), output),
         );
     Ok(outputs)
 }
@@ -69,32 +71,89 @@ pub fn check(model: &Model, inputs: &[f32]) -> Result<(), HostError> {
     }
 }
 
-/// One inference on integers in the model's own layout; the output's is `[channels, plane]`.
+/// Which end of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// What is fed.
+    Input,
+    /// What is handed out.
+    Output,
+}
+
+impl End {
+    fn tensor(self, model: &Model) -> Tensor {
+        match self {
+            End::Input => model.input(),
+            End::Output => model.output(),
+        }
+    }
+
+    fn in_rows(self, model: &Model) -> bool {
+        let name = match self {
+            End::Input => "input",
+            End::Output => "output",
+        };
+        let mut rows = model.metadata().filter(|(key, _)| *key == ROW_MAJOR);
+        rows.any(|(_, ends)| ends.split(' ').any(|end| end == name))
+    }
+
+    /// For each element in the float model's order its place in the tensor.
+    fn places(self, model: &Model) -> Vec<usize> {
+        let Shape {
+            height,
+            width,
+            channels,
+        } = self.tensor(model).shape;
+        let plane = height * width;
+        if self.in_rows(model) {
+            return (0..plane * channels).collect();
+        }
+        (0..channels)
+            .flat_map(|c| (0..plane).map(move |p| p * channels + c))
+            .collect()
+    }
+
+    /// The shape as the float model has it, as far as the image knows.
+    pub fn shape(self, model: &Model) -> Vec<usize> {
+        let Shape {
+            height,
+            width,
+            channels,
+        } = self.tensor(model).shape;
+        match (height, width) {
+            (1, 1) => vec![channels],
+            (1, _) if self.in_rows(model) => vec![width, channels],
+            _ if self.in_rows(model) => vec![height, width, channels],
+            _ => vec![channels, height, width],
+        }
+    }
+}
+
+/// One inference on integers in the image's own layout; the output's is the float model's.
 fn run_one(model: &Model, arena: &mut [i8], input: &[i8], output: &mut [i8]) {
     // The arena has just the bytes that the model asks for.
     if let Ok(mut session) = Session::new(model, arena) {
         session.input_mut().copy_from_slice(input);
         session.run();
-        output.copy_from_slice(&channels_first(&model.output().shape, session.output()));
+        let stored = session.output();
+        for (output, place) in output.iter_mut().zip(End::Output.places(model)) {
+            *output = stored.get(place).copied().unwrap_or(0);
+        }
     }
 }
 
-/// Integers of a float input, in the model's own layout (channels last): `round(x/scale) +
-/// zero_point`, ties to even as in ONNX's `QuantizeLinear`, saturated.
-pub fn quantize(tensor: &Tensor, input: &[f32]) -> Vec<i8> {
+/// Integers of a float input, in the image's own layout: `round(x/scale) + zero_point`, ties to even as
+/// in ONNX's `QuantizeLinear`, saturated.
+pub fn quantize(model: &Model, input: &[f32]) -> Vec<i8> {
+    let tensor = model.input();
     let scale = f32::from_bits(tensor.scale_bits);
     let zero_point = tensor.zero_point as f32;
     let integer = |x: f32| ((x / scale).round_ties_even() + zero_point).clamp(-128.0, 127.0) as i8;
-    let Shape {
-        height,
-        width,
-        channels,
-    } = tensor.shape;
-    let plane = height * width;
-    (0..plane)
-        .flat_map(|p| (0..channels).map(move |c| input[c * plane + p]))
-        .map(integer)
-        .collect()
+    let mut integers = vec![0; tensor.shape.len()];
+    for (&x, place) in input.iter().zip(End::Input.places(model)) {
+        integers[place] = integer(x);
+    }
+    integers
 }
 
 /// Real values of a tensor's integers.
@@ -103,14 +162,6 @@ pub fn dequantize(tensor: &Tensor, integers: &[i8]) -> Vec<f32> {
     integers
         .iter()
         .map(|&q| (q as i32 - tensor.zero_point as i32) as f32 * scale)
-        .collect()
-}
-
-/// Channels-last elements as `[channels, height, width]`.
-pub fn channels_first(shape: &Shape, values: &[i8]) -> Vec<i8> {
-    let plane = shape.height * shape.width;
-    (0..shape.channels)
-        .flat_map(|c| (0..plane).map(move |p| values[p * shape.channels + c]))
         .collect()
 }
 

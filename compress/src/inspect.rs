@@ -3,7 +3,7 @@
 use crate::encode::{Layer, Ledger, recount};
 use crate::plan::lifetimes_of;
 use no_std_core::Model;
-use no_std_core::operator::{Kind, Operator};
+use no_std_core::operator::{Cell, Kind, Operator};
 use no_std_core::tensor::Tensor;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
@@ -86,11 +86,8 @@ pub fn inspect(model: &Model) -> Inspection {
 fn lifetimes(model: &Model) -> Vec<(usize, usize)> {
     let place = |tensor: &Tensor| tensor.number as usize;
     let steps = model.operators().map(|op| {
-        let other = match &op.kind {
-            Kind::Add { other, .. } => Some(place(other)),
-            _ => None,
-        };
-        [Some(place(&op.input)), other, Some(place(&op.output))]
+        let touched: Vec<usize> = op.reads().chain([&op.output]).map(place).collect();
+        touched.into_iter()
     });
     let ends = [&model.input(), &model.output()].map(place);
     lifetimes_of(model.tensor_count(), ends, steps)
@@ -117,6 +114,21 @@ fn operator_row(op: &Operator) -> OperatorRow {
         Kind::Table(_) => "Table",
         Kind::Softmax { .. } => "Softmax",
         Kind::Add { .. } => "Add",
+        Kind::Mul { .. } => "Mul",
+        Kind::MatMul { .. } => "MatMul",
+        Kind::Copy(_) => "Copy",
+        Kind::Constant(_) => "Constant",
+        Kind::Embedding(_) => "Embedding",
+        Kind::PRelu { .. } => "PRelu",
+        Kind::LogSoftmax { .. } => "LogSoftmax",
+        Kind::ArgMax { .. } => "ArgMax",
+        Kind::LayerNorm { .. } => "LayerNorm",
+        Kind::Lrn { .. } => "Lrn",
+        Kind::Recurrent(layer) => match layer.cell {
+            Cell::Rnn(_) => "Rnn",
+            Cell::Lstm => "Lstm",
+            Cell::Gru { .. } => "Gru",
+        },
     };
     OperatorRow {
         name: name.to_owned(),
@@ -133,7 +145,7 @@ fn tensor_row(tensor: &Tensor, lifetime: (usize, usize)) -> TensorRow {
         scale: f32::from_bits(tensor.scale_bits),
         zero_point: tensor.zero_point,
         offset: tensor.offset,
-        bytes: tensor.shape.len(),
+        bytes: tensor.bytes(),
         lifetime,
     }
 }

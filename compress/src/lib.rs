@@ -12,4 +12,5 @@ pub mod pipeline;
 pub mod plan;
 pub mod program;
 pub mod report;
+mod scales;
 pub mod settings;

@@ -3,11 +3,13 @@
 use crate::calibrate::{CalibrateError, calibrate};
 use crate::encode::{Coding, EncodeError, Encoded, encode};
 use crate::host::{self, HostError};
-use crate::lower::{LowerError, lower};
+use crate::lower::{Biases, LowerError, lower};
 use crate::passes::codebook::{self, CodebookError};
 use crate::passes::{
-    Amounts, fold_batch_norm, insert_batch_norm, prune, remove_dead_units, sensitivity, weights,
+    Amounts, fold_batch_norm, insert_batch_norm, prune, remove_dead_units, sensitivity, simplify,
+    weights,
 };
+use crate::scales::tentative;
 use crate::settings::{Prune, PruneBy, Quantize, SettingError, Settings};
 use no_std_core::Model;
 use rand::{RngExt, SeedableRng};
@@ -18,7 +20,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 use trainer::command::beside;
 use trainer::data::Dataset;
-use trainer::graph::Graph;
+use trainer::graph::{Graph, Node, Op};
 use trainer::train::{DeviceChoice, Hook, Progress, TrainConfig, TrainError, error_percent, fit};
 
 /// Why a model could not be compressed.
@@ -152,8 +154,18 @@ pub fn compress(
     settings.check_training()?;
     check_finite(graph)?;
     let macs = graph.macs();
-    let mut graph = prepared(graph);
-    fold_batch_norm(&mut graph);
+    // A quantized model stays the one it is, unless a pass is to give it other weights.
+    let plain = settings.prune.is_none() && settings.quantize.is_none() && settings.grid == 8;
+    let mut graph = prepared(graph, plain);
+    let biases = if graph.values.iter().any(|v| v.quantization.is_some()) {
+        Biases::Exact
+    } else {
+        Biases::Rounded
+    };
+    if let Examples::Data(data) = examples {
+        graph.metadata.extend(data.metadata.clone());
+    }
+    simplify(&mut graph);
     lower_check(&graph)?;
     check_layers(&graph, settings)?;
     let (train, held_out) = match examples {
@@ -161,15 +173,7 @@ pub fn compress(
             let (train, held_out) = data.hold_out(settings.hold_out, settings.seed);
             (Some(train), held_out)
         }
-        Examples::Synthetic { .. } => (
-            None,
-            Dataset {
-                input_shape: Vec::new(),
-                inputs: Vec::new(),
-                labels: Vec::new(),
-                classes: 0,
-            },
-        ),
+        Examples::Synthetic { .. } => (None, Dataset::default()),
     };
     let calibration = calibration_inputs(&graph, train.as_ref(), examples, settings);
     let data = train
@@ -180,6 +184,7 @@ pub fn compress(
         data,
         calibration,
         settings,
+        biases,
         macs,
         checkpoints,
         stages: Vec::new(),
@@ -201,20 +206,22 @@ pub fn compress(
     })
 }
 
-/// What the passes work on: nothing that leads nowhere, no parameter of two nodes, no scale or grid
-/// of an earlier compression.
-pub(crate) fn prepared(graph: &Graph) -> Graph {
+/// What the passes work on: nothing that leads nowhere, no parameter of two nodes, and no scale or grid
+/// of an earlier quantization unless it is kept.
+pub(crate) fn prepared(graph: &Graph, keep_quantization: bool) -> Graph {
     let mut graph = graph.clone();
     graph.remove_unused();
     graph.unshare_parameters();
-    graph
-        .values
-        .iter_mut()
-        .for_each(|value| value.quantization = None);
-    graph
-        .parameters
-        .iter_mut()
-        .for_each(|parameter| parameter.grid = None);
+    if !keep_quantization {
+        graph
+            .values
+            .iter_mut()
+            .for_each(|value| value.quantization = None);
+        graph
+            .parameters
+            .iter_mut()
+            .for_each(|parameter| parameter.grid = None);
+    }
     graph
 }
 
@@ -265,20 +272,8 @@ fn check_layers(graph: &Graph, settings: &Settings) -> Result<(), CompressError>
 
 /// Refuses what an image cannot hold before any time is spent on it.
 fn lower_check(graph: &Graph) -> Result<(), CompressError> {
-    let mut trial = graph.clone();
-    for id in weights(&trial) {
-        codebook::per_tensor_grid(&mut trial, id, 127);
-    }
-    let unit = trainer::graph::Quantization {
-        scale: 1.0,
-        zero_point: 0,
-    };
-    trial
-        .values
-        .iter_mut()
-        .for_each(|v| v.quantization = Some(unit));
-    match lower(&trial) {
-        Err(error @ LowerError::Unsupported { .. }) => Err(error.into()),
+    match lower(&tentative(graph), Biases::Rounded) {
+        Err(error @ LowerError::Unsupported(_)) => Err(error.into()),
         Ok(program) => Ok(encode(&program, Coding::Plain).map(drop)?),
         _ => Ok(()),
     }
@@ -298,13 +293,24 @@ fn calibration_inputs(
         }
         (None, Examples::Synthetic { range, seed }) => {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let draw = |_| match range {
-                Some((low, high)) => rng.random_range(low..=high),
-                None => rng.sample(StandardNormal),
+            let places = places_read(graph);
+            let draw = |_| match (places, range) {
+                (Some(count), _) => rng.random_range(0..count) as f32,
+                (None, Some((low, high))) => rng.random_range(low..=high),
+                (None, None) => rng.sample(StandardNormal),
             };
             (0..SYNTHETIC_INPUTS * length).map(draw).collect()
         }
         (None, Examples::Data(_)) => Vec::new(),
+    }
+}
+
+/// Of how many places the input names some, where it goes into a table.
+fn places_read(graph: &Graph) -> Option<usize> {
+    let reader = |node: &&Node| node.inputs.contains(&graph.input);
+    match graph.nodes.iter().find(reader)?.op {
+        Op::Embedding { table } => Some(graph.parameter(table).shape[0]),
+        _ => None,
     }
 }
 
@@ -314,6 +320,7 @@ struct Run<'a> {
     data: Option<(&'a Dataset, Option<&'a Dataset>)>,
     calibration: Vec<f32>,
     settings: &'a Settings,
+    biases: Biases,
     /// Multiply-accumulates of the graph as it came.
     macs: u64,
     checkpoints: &'a Checkpoints,
@@ -373,7 +380,7 @@ impl Run<'_> {
             (true, Some(false)) => Coding::Packed,
             (false, _) => Coding::Plain,
         };
-        let mut program = lower(&self.graph)?;
+        let mut program = lower(&self.graph, self.biases)?;
         program.macs = self.macs;
         Ok(encode(&program, coding)?)
     }
@@ -415,7 +422,7 @@ impl Run<'_> {
         // The kept epoch may be one before the hook's last word.
         prune(&mut self.graph, &hook.amounts, 1.0);
         fold_batch_norm(&mut self.graph);
-        remove_dead_units(&mut self.graph)?;
+        remove_dead_units(&mut self.graph);
         Ok(())
     }
 
@@ -463,6 +470,9 @@ impl Run<'_> {
     fn uniform(&mut self) -> Result<(), CompressError> {
         let max = self.settings.grid_max();
         for id in weights(&self.graph) {
+            if self.graph.parameter(id).grid.is_some() {
+                continue;
+            }
             if self.settings.prune.is_some() {
                 codebook::per_tensor_grid(&mut self.graph, id, max);
             } else {

@@ -2,6 +2,7 @@
 
 use no_std_core::numerics::{Multiplier, Output};
 use no_std_core::operator::Window;
+pub use no_std_core::operator::{Activation, Axis, Cell};
 use no_std_core::tensor::Shape;
 
 /// A network of integers.
@@ -25,15 +26,21 @@ impl Program {
     /// Multiply-accumulates of the operators as they are, zeros included.
     pub fn dense_macs(&self) -> u64 {
         let macs = |op: &Operator| {
-            let Shape { height, width, .. } = self.tensors[op.output].shape;
-            let weights = op.kind.linear().map_or(0, |l| l.rows * l.columns);
-            (weights * height * width) as u64
+            let Shape { height, width, .. } = self.tensors[op.places()].shape;
+            let weights: usize = op.kind.linears().iter().map(|l| l.rows * l.columns).sum();
+            let products = match op.kind {
+                Kind::MatMul { .. } => {
+                    self.tensors[op.input].shape.channels * self.tensors[op.output].shape.channels
+                }
+                _ => weights,
+            };
+            (products * height * width) as u64
         };
         self.operators.iter().map(macs).sum()
     }
 }
 
-/// An int8 activation.
+/// An activation.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     /// The float value it stands for.
@@ -42,8 +49,17 @@ pub struct Tensor {
     pub shape: Shape,
     /// Real units per integer step.
     pub scale: f32,
-    /// The integer that stands for zero.
+    /// The integer that stands for zero; 0 where elements are wide.
     pub zero_point: i8,
+    /// Whether elements are int16 and not int8.
+    pub wide: bool,
+}
+
+impl Tensor {
+    /// Bytes in the arena.
+    pub fn bytes(&self) -> usize {
+        self.shape.len() << self.wide as usize
+    }
 }
 
 /// One operator.
@@ -51,12 +67,28 @@ pub struct Tensor {
 pub struct Operator {
     /// The graph node it came from.
     pub name: String,
-    /// Place of the tensor read.
+    /// Place of the tensor read; of a [`Kind::Constant`], which reads none, that of the output.
     pub input: usize,
     /// Place of the tensor written.
     pub output: usize,
     /// What is computed.
     pub kind: Kind,
+}
+
+impl Operator {
+    /// Places of the tensors read: none, one or two.
+    pub fn reads(&self) -> impl Iterator<Item = usize> + use<> {
+        let input = (!matches!(self.kind, Kind::Constant(_))).then_some(self.input);
+        [input, self.kind.other()].into_iter().flatten()
+    }
+
+    /// The tensor whose every place the operator's weights are used at.
+    fn places(&self) -> usize {
+        match self.kind {
+            Kind::Recurrent(_) => self.input,
+            _ => self.output,
+        }
+    }
 }
 
 /// What an operator computes; see [`no_std_core::operator::Kind`].
@@ -68,8 +100,6 @@ pub enum Kind {
     Conv {
         /// Geometry.
         window: Window,
-        /// Steps between taps.
-        dilation: [usize; 2],
         /// Channel groups.
         groups: usize,
         /// Filters.
@@ -139,23 +169,24 @@ pub enum Kind {
     },
     /// `x`, or `slope·x` below 0, per channel.
     PRelu {
-        /// Factor at and above the zero point.
+        /// Factor at and above the zero point, magnitude below 2²⁴.
         positive: i32,
-        /// Factors below it: one for all channels or one for each.
+        /// Factors below it: one for all channels or one for each, magnitudes below 2²⁴.
         negative: Vec<i32>,
         /// Of all factors, 1 … 62.
         shift: u8,
         /// Output range.
         range: Output,
     },
-    /// `x − ln Σe^x` over the channels of each place.
+    /// `x − ln Σe^x` over the channels of each place:
+    /// `requantize((x − max)·m₀ + ln Σe^(x − max)·2¹⁶·m₁)`.
     LogSoftmax {
         /// As of a softmax.
         exponentials: Vec<u16>,
-        /// `s_x / s_y`
-        multiplier: Multiplier,
-        /// `1 / s_y`: nats to output steps.
-        nats: Multiplier,
+        /// `s_x / s_y` and `−2⁻¹⁶ / s_y` over one shift, magnitudes below 2³⁰.
+        mantissas: [i32; 2],
+        /// 1 … 62.
+        shift: u8,
         /// Output range.
         range: Output,
     },
@@ -167,30 +198,32 @@ pub enum Kind {
     },
     /// Layer normalization over the channels of each place.
     LayerNorm {
-        /// `epsilon / s_x²` in 1/65,536ths.
+        /// `epsilon / s_x²` in 1/65,536ths, rounded.
         epsilon: u32,
-        /// Per channel `scale / s_y` over `shift`.
+        /// Per channel `scale / s_y` over `shift`, magnitudes below 2²⁴.
         scales: Vec<i32>,
-        /// 1 … 62.
+        /// 1 … 50.
         shift: u8,
-        /// Per channel `bias / s_y` in 1/256ths.
+        /// Per channel `bias / s_y` in 1/256ths, magnitudes below 2²⁴.
         biases: Vec<i32>,
         /// Output range.
         range: Output,
     },
-    /// Local response normalization over `size` neighbouring channels: `x · f(Σ(x − z)²)`.
+    /// Local response normalization over `size` neighbouring channels, `⌊(size − 1)/2⌋` of them before
+    /// the channel itself: `(x − z)·f(Σ(x − z)²)`.
     Lrn {
         /// Channels in the sum.
         size: usize,
-        /// f at 0, 1, … steps of `2^step`, in between interpolated; `s_x/s_y` included, in 1/65,536ths.
+        /// f at 0, 1, … steps of `2^step`, at most 256 entries, in between interpolated and past the
+        /// end the last one; `s_x/s_y` included, in 1/65,536ths.
         table: Vec<u32>,
-        /// log₂ of the distance between the table's entries.
+        /// log₂ of the distance between the table's entries, at most 20.
         step: u8,
         /// Output range.
         range: Output,
     },
     /// A recurrent layer over time, which is the width: `[1, time, features]` to `[1, time, hidden]`,
-    /// or to the last cell state.
+    /// or to the last cell state, `[1, 1, hidden]`.
     Recurrent(Recurrent),
 }
 
@@ -201,81 +234,85 @@ pub struct Block {
     pub from: usize,
     /// First element written.
     pub to: usize,
-    /// Outermost first, at most [`MAX_AXES`](no_std_core::operator::MAX_AXES).
-    pub axes: Vec<BlockAxis>,
-}
-
-/// One loop of a [`Block`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockAxis {
-    /// Steps, at least 1.
-    pub count: usize,
-    /// Elements between two reads; 0 repeats, negative goes backwards.
-    pub from_step: isize,
-    /// Elements between two writes.
-    pub to_step: usize,
+    /// Loops, outermost first, at most [`MAX_AXES`](no_std_core::operator::MAX_AXES).
+    pub axes: Vec<Axis>,
 }
 
 /// A recurrent layer. Gates in ONNX's order.
+///
+/// The two matrices each give int16 pre-activations in 1/4,096ths (Q3.12), saturated, whose sum
+/// saturates again. Their `range` has no meaning: what is written in the image is `range` below.
+///
+/// Two states go from step to step: int8 hidden states, which the matrix multiplies, and, of an LSTM
+/// and a GRU, int16 states of `state_bits` fractional bits, in which the blending is done: the cell
+/// state of an LSTM, the hidden state of a GRU.
 #[derive(Clone, Debug)]
 pub struct Recurrent {
     /// What is computed at each step.
     pub cell: Cell,
-    /// `[gates · hidden, features]`: multipliers and biases lead to gates in 1/4,096ths (Q3.12).
+    /// `[gates · hidden, features]`: multipliers and biases lead to 1/4,096ths, except under a ReLU,
+    /// whose unit is the writer's choice.
     pub input: Linear,
-    /// `[gates · hidden, hidden]`, likewise. The hidden state has the output's scale and zero point.
+    /// `[gates · hidden, hidden]`, likewise, from the int8 hidden state (its zero point folded into the
+    /// biases).
     pub hidden: Linear,
-    /// Fractional bits of the int16 cell state of an LSTM.
-    pub cell_bits: u8,
-    /// Hidden state at the start, as the output's integers; the zero point without.
+    /// From real hidden states to their int8 steps: `1 / s_h` times the unit of what it is applied to,
+    /// which is 2⁻¹⁵ (an RNN of tanh or sigmoid), the pre-activations' unit (of ReLU), 2⁻³⁰ (an LSTM's
+    /// `o·tanh(c)`) or `2^−state_bits` (a GRU).
+    pub multiplier: Multiplier,
+    /// Zero point and clamp of the int8 hidden state: those of the output unless `cell_output`.
+    pub range: Output,
+    /// Fractional bits of the int16 state of an LSTM or GRU, at most 15.
+    pub state_bits: u8,
+    /// Int8 hidden state at the start, of an RNN or LSTM; the zero point without.
     pub initial_hidden: Option<Vec<i8>>,
-    /// Cell state at the start, in `cell_bits`; 0 without.
-    pub initial_cell: Option<Vec<i16>>,
-    /// Whether the output is the last cell state, not the hidden states.
-    pub cell_output: bool,
+    /// Int16 state at the start, of an LSTM (cell) or GRU (hidden state); 0 without.
+    pub initial_state: Option<Vec<i16>>,
+    /// Where the output is the last cell state of an LSTM and not the hidden states: `2^−state_bits /
+    /// s_y`, zero point and clamp.
+    pub cell_output: Option<(Multiplier, Output)>,
     /// Whether the state is kept from one inference to the next (streaming).
     pub carried: bool,
-    /// Output range.
-    pub range: Output,
-}
-
-/// The kind of a recurrent layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cell {
-    /// `h = f(W·x + R·h + b)`
-    Rnn(Activation),
-    /// Long short-term memory.
-    Lstm,
-    /// Gated recurrent unit.
-    Gru {
-        /// Whether the reset gate multiplies the product `R·h + b`.
-        linear_before_reset: bool,
-    },
-}
-
-/// f of an Elman layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `tanh x`
-    Tanh,
-    /// `1 / (1 + e^−x)`
-    Sigmoid,
-    /// `max(x, 0)`
-    Relu,
 }
 
 impl Kind {
-    /// Weights and biases, of the operators that have some.
-    pub fn linear(&self) -> Option<&Linear> {
+    /// Matrices of weights with their biases, in the order written.
+    pub fn linears(&self) -> Vec<&Linear> {
         match self {
-            Kind::Dense(linear) | Kind::Conv { linear, .. } => Some(linear),
+            Kind::Dense(linear) | Kind::Conv { linear, .. } => vec![linear],
+            Kind::Recurrent(layer) => vec![&layer.input, &layer.hidden],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Place of the second tensor read, of the operators that read two.
+    pub fn other(&self) -> Option<usize> {
+        match *self {
+            Kind::Add { other, .. } | Kind::Mul { other, .. } | Kind::MatMul { other, .. } => {
+                Some(other)
+            }
             _ => None,
         }
     }
 
-    /// Whether output and input may share memory.
+    /// Whether the output and an input of its shape may share memory.
     pub fn in_place(&self) -> bool {
-        matches!(self, Kind::Clamp(_) | Kind::Table(_))
+        matches!(
+            self,
+            Kind::Clamp(_)
+                | Kind::Table(_)
+                | Kind::Softmax(_)
+                | Kind::PRelu { .. }
+                | Kind::LogSoftmax { .. }
+                | Kind::LayerNorm { .. }
+                | Kind::Add { .. }
+                | Kind::Mul { .. }
+        )
+    }
+
+    /// Whether its scratch memory must stay as it is from one inference to the next.
+    pub fn carries(&self) -> bool {
+        matches!(self, Kind::Recurrent(layer) if layer.carried)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use terminal::{Terminal, assert_same_measure, npy, patched};
 use trainer::arch::Architecture;
 use trainer::data::DataSpec;
-use trainer::graph::Graph;
+use trainer::graph::{Graph, Op, Parameter, Window};
 use trainer::onnx::{self, WriteOptions};
 use trainer::train::{NoHook, Progress, TrainConfig, fit};
 
@@ -394,13 +394,35 @@ fn bad_models_are_one_line() {
         .expect("reads")
         .build(&[3], 2, 1)
         .expect("builds");
-    write(&graph, &t.path("unfolded.onnx"));
-    let words = ["norm1", "BatchNormalization"];
-    t.refuses("compress unfolded.onnx -o m.pith", &words);
+    write(&graph, &t.path("vector.onnx"));
     t.refuses(
-        &format!("compress unfolded.onnx --data {DATA}"),
+        &format!("compress vector.onnx --data {DATA}"),
         &["[3]", "[1, 28, 28]"],
     );
+    write(&windows_on_padding(), &t.path("padded.onnx"));
+    t.refuses(
+        "compress padded.onnx -o m.pith",
+        &["'only' (Conv)", "pad less"],
+    );
+}
+
+/// A node that no image holds.
+fn windows_on_padding() -> Graph {
+    let mut graph = Graph::new("padded", "x", &[1, 4, 4]);
+    let parameter = Parameter::dense("weight", &[1, 1, 1, 1], vec![0.5]);
+    let op = Op::Conv {
+        weight: graph.add_parameter(parameter),
+        bias: None,
+        window: Window {
+            padding: [1; 4],
+            ..Window::square(1, 1)
+        },
+        dilation: [1, 1],
+        groups: 1,
+    };
+    let x = graph.input;
+    graph.push("only", op, &[x]).expect("fits");
+    graph
 }
 
 #[test]

@@ -5,39 +5,9 @@ mod common;
 
 use common::*;
 use compress::encode::{Coding, encode};
-use compress::program::{Kind, Program};
+use compress::program::Kind;
 use no_std_core::operator::Window;
 use std::collections::BTreeSet;
-
-const CODINGS: [Coding; 3] = [Coding::Plain, Coding::Packed, Coding::Smallest];
-
-/// Runs the program in every coding; returns the forms that were chosen.
-fn check(program: &Program, seed: u64) -> BTreeSet<String> {
-    let input = random_input(seed, program.tensors[0].shape.len());
-    let expected = naive(program, &input);
-    let mut forms = BTreeSet::new();
-    for coding in CODINGS {
-        let encoded = encode(program, coding).unwrap();
-        assert_eq!(
-            encoded.ledger.total(),
-            encoded.bytes.len(),
-            "the ledger accounts for every byte"
-        );
-        let encodings: Vec<&str> = encoded.layers.iter().map(|l| l.encoding.as_str()).collect();
-        assert_eq!(
-            execute(&encoded.bytes, &input),
-            expected,
-            "{coding:?} {encodings:?} seed {seed}"
-        );
-        forms.extend(encodings.iter().map(|e| {
-            e.split(['-', '1', '2', '3', '4', '5', '6', '7', '8'])
-                .next()
-                .unwrap()
-                .to_owned()
-        }));
-    }
-    forms
-}
 
 const STYLES: [Style; 9] = [
     Style {
@@ -201,6 +171,7 @@ fn poolings_clamps_and_a_whole_network() {
             kernel,
             stride,
             padding,
+            dilation: [1, 1],
         };
         let positions =
             |axis: usize, size: usize| (size + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1;

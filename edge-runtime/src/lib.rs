@@ -17,16 +17,43 @@
 //! Session     owns the arena, walks the operators       session
 //!  └ kernels  one file an operator; the oracle that     kernels
 //!             every faster kernel must equal, bit for bit
+//! FrontEnd    makes the input of samples of sound        frontend
 //! ```
 //!
 //! Coded weights are executed as they stand in the image: a dense layer multiplies while it reads
 //! a row, a convolution reads one filter's weights into scratch and uses them at every position.
 //! No tensor is ever expanded.
 //!
+//! # Leaving operators out
+//!
+//! Flash is short: what an image does not need can be left out of a build. Dense, Conv, MaxPool,
+//! AveragePool, Clamp, Table, Softmax and Add of equal shapes are always there; the others come in
+//! families, each a cargo feature, all on by default:
+//!
+//! | feature | operators |
+//! |---|---|
+//! | `pairs` | Mul, MatMul, Add of a second tensor that is stretched |
+//! | `movement` | Copy, Constant, Embedding |
+//! | `heads` | PRelu, LogSoftmax, ArgMax |
+//! | `normalization` | LayerNorm, Lrn |
+//! | `recurrent` | RNN, LSTM, GRU |
+//! | `wide` | int16 activations of Dense, Conv and Add |
+//!
+//! [`Operator::features`](no_std_core::operator::Operator::features) names those an operator needs. An
+//! image that holds an operator of a family left out is refused when it is parsed
+//! ([`FormatError::LeftOut`](no_std_core::FormatError::LeftOut)).
+//!
+//! # Streaming
+//!
+//! A recurrent layer can carry its state from one [`Session::run`] to the next. That state stands at
+//! the end of the arena, where nothing else does; [`Session::reset`] puts it back to its start. Running
+//! a sequence in pieces gives, bit for bit, what running it whole gives.
+//!
 //! # When can this fail
 //!
 //! [`Session::new`] fails when the arena is too small. Nothing after it fails or panics: all else
-//! was checked when the image was parsed.
+//! was checked when the image was parsed. It is the same with [`frontend::FrontEnd::new`] and its
+//! workspace.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -34,6 +61,7 @@
 #[cfg(any(test, doctest, feature = "std"))]
 extern crate std;
 
+pub mod frontend;
 mod kernels;
 mod session;
 

@@ -1,4 +1,6 @@
 use crate::kernels;
+use core::cell::Cell;
+use core::ops::Range;
 use no_std_core::Model;
 use no_std_core::operator::{Kind, Operator};
 use no_std_core::tensor::Tensor;
@@ -41,7 +43,26 @@ impl<'a, 'm> Session<'a, 'm> {
         if given < needed {
             return Err(ArenaTooSmall { needed, given });
         }
-        Ok(Self { model, arena })
+        let mut session = Self { model, arena };
+        session.reset();
+        Ok(session)
+    }
+
+    /// Puts the state that recurrent layers carry from one [`run`](Self::run) to the next back to where
+    /// it started; [`new`](Self::new) does so too.
+    pub fn reset(&mut self) {
+        if !cfg!(feature = "recurrent") {
+            return;
+        }
+        let arena = &mut *self.arena;
+        self.model.visit_operators(|op| {
+            if let Kind::Recurrent(layer) = &op.kind
+                && layer.carried
+            {
+                let memory = arena.get_mut(scratch(op)).unwrap_or(&mut []);
+                kernels::reset(layer, memory);
+            }
+        });
     }
 
     /// Where the input goes, before every [`run`](Self::run): it shares its memory with later
@@ -86,74 +107,170 @@ fn memory<'m>(arena: &'m [i8], tensor: &Tensor) -> &'m [i8] {
 // Not inline: the kernels' stack and that of reading the next operator are needed in turn.
 #[inline(never)]
 fn execute(op: &Operator, arena: &mut [i8]) {
-    let output = op.output.offset..op.output.end();
-    if op.input.offset == op.output.offset {
-        return elementwise(&op.kind, arena.get_mut(output).unwrap_or(&mut []));
+    if cfg!(feature = "wide") && op.is_wide() {
+        return kernels::wide(arena, op);
     }
-    let scratch_bytes = op.kind.scratch_bytes();
-    // An empty range must lie in no other one.
-    let scratch = if scratch_bytes == 0 {
-        0..0
-    } else {
-        op.scratch..op.scratch + scratch_bytes
-    };
-    if let Kind::Add {
-        other,
-        mantissas,
-        shift,
-        range,
-    } = &op.kind
-    {
-        kernels::add(
-            arena,
-            [&op.input, other],
-            &op.output,
-            *mantissas,
-            *shift,
-            range,
-        );
-        return;
-    }
-    // Disjoint and inside: checked when the image was parsed.
-    let Ok([x, y, scratch]) =
-        arena.get_disjoint_mut([op.input.offset..op.input.end(), output, scratch])
-    else {
-        return;
-    };
-    let x: &[i8] = x;
     match &op.kind {
-        Kind::Dense(linear) => kernels::dense(x, y, scratch, linear),
+        Kind::Add {
+            other,
+            mantissas,
+            shift,
+            range,
+        } => kernels::add(arena, op, other, *mantissas, *shift, range),
+        Kind::Mul {
+            other,
+            multiplier,
+            range,
+        } if cfg!(feature = "pairs") => kernels::mul(arena, op, other, *multiplier, range),
+        Kind::MatMul {
+            other,
+            transposed,
+            multiplier,
+            range,
+        } if cfg!(feature = "pairs") => {
+            kernels::mat_mul(arena, op, other, *transposed, *multiplier, range);
+        }
         Kind::Conv {
             window,
-            dilation,
             groups,
             linear,
             ..
-        } => {
-            let conv = kernels::Conv::new(op, window, *dilation, *groups, linear);
-            conv.run(x, y, scratch);
+        } if linear.weights.is_plain() => {
+            let (x, y) = cells(op, arena);
+            kernels::Conv::new(op, window, *groups, linear).plain(x, y);
         }
-        Kind::MaxPool(window) => kernels::max_pool(x, y, &op.input.shape, &op.output.shape, window),
+        Kind::MaxPool(window) => {
+            let (x, y) = cells(op, arena);
+            kernels::max_pool(x, y, op, window);
+        }
         Kind::AveragePool {
             window,
             count_include_pad,
         } => {
+            let (x, y) = cells(op, arena);
             kernels::average_pool(x, y, op, window, *count_include_pad);
         }
-        Kind::Softmax { exponentials } => kernels::softmax(x, y, exponentials),
-        Kind::Clamp(_) | Kind::Table(_) => {
-            y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
-            elementwise(&op.kind, y);
-        }
-        Kind::Add { .. } => {}
+        kind if kind.in_place() => in_place(op, arena),
+        _ => apart(op, arena),
     }
 }
 
-/// Operators that change each element by itself, in place.
-fn elementwise(kind: &Kind, values: &mut [i8]) {
-    match kind {
+/// The input and the output of an operator that may write over what it has read: overlapping memory.
+fn cells<'s>(op: &Operator, arena: &'s mut [i8]) -> (&'s [Cell<i8>], &'s [Cell<i8>]) {
+    let arena = Cell::from_mut(arena).as_slice_of_cells();
+    let tensor = |t: &Tensor| arena.get(t.offset..t.end()).unwrap_or(&[]);
+    (tensor(&op.input), tensor(&op.output))
+}
+
+/// Operators of one input that change each place by itself: on the output, after the input was copied
+/// to it.
+fn in_place(op: &Operator, arena: &mut [i8]) {
+    if op.input.offset != op.output.offset {
+        for i in 0..op.output.shape.len() {
+            let x = arena.get(op.input.offset + i).copied().unwrap_or(0);
+            if let Some(y) = arena.get_mut(op.output.offset + i) {
+                *y = x;
+            }
+        }
+    }
+    let values = arena
+        .get_mut(op.output.offset..op.output.end())
+        .unwrap_or(&mut []);
+    let channels = op.output.shape.channels;
+    match &op.kind {
         Kind::Clamp(range) => kernels::clamp(values, range),
         Kind::Table(table) => kernels::look_up(values, table),
+        Kind::Softmax { exponentials } => kernels::softmax(values, channels, exponentials),
+        Kind::PRelu {
+            positive,
+            negative,
+            per_channel,
+            shift,
+            range,
+        } if cfg!(feature = "heads") => {
+            let slopes = [*positive, *negative];
+            let zero_point = op.input.zero_point;
+            kernels::p_relu(
+                values,
+                channels,
+                zero_point,
+                slopes,
+                *per_channel,
+                *shift,
+                range,
+            );
+        }
+        Kind::LogSoftmax {
+            exponentials,
+            mantissas,
+            shift,
+            range,
+        } if cfg!(feature = "heads") => {
+            kernels::log_softmax(values, channels, exponentials, *mantissas, *shift, range);
+        }
+        Kind::LayerNorm {
+            epsilon,
+            scales,
+            shift,
+            biases,
+            range,
+        } if cfg!(feature = "normalization") => {
+            let factors = [*scales, *biases];
+            kernels::layer_norm(values, channels, *epsilon, factors, *shift, range);
+        }
         _ => {}
+    }
+}
+
+/// Operators whose output and scratch memory are apart from what they read.
+fn apart(op: &Operator, arena: &mut [i8]) {
+    let mut input = op.input.offset..op.input.end();
+    if let Kind::Constant(_) = op.kind {
+        input = 0..0;
+    }
+    // Disjoint and inside: checked when the image was parsed.
+    let ranges = [input, op.output.offset..op.output.end(), scratch(op)];
+    let Ok([x, y, scratch]) = arena.get_disjoint_mut(ranges) else {
+        return;
+    };
+    let x: &[i8] = x;
+    let (from, to) = (&op.input.shape, &op.output.shape);
+    match &op.kind {
+        Kind::Dense(linear) => kernels::dense(x, y, scratch, linear),
+        Kind::Conv {
+            window,
+            groups,
+            linear,
+            ..
+        } => kernels::Conv::new(op, window, *groups, linear).coded(x, y, scratch),
+        Kind::Copy(block) if cfg!(feature = "movement") => kernels::copy(x, y, block),
+        Kind::Constant(elements) if cfg!(feature = "movement") => kernels::constant(y, elements),
+        Kind::Embedding(table) if cfg!(feature = "movement") => {
+            kernels::embedding(x, y, to.channels, table);
+        }
+        Kind::ArgMax { last } if cfg!(feature = "heads") => {
+            kernels::arg_max(x, y, from.channels, *last);
+        }
+        Kind::Lrn {
+            size,
+            table,
+            step,
+            range,
+        } if cfg!(feature = "normalization") => {
+            let zero_point = op.input.zero_point;
+            kernels::lrn(x, y, to.channels, zero_point, *size, table, *step, range);
+        }
+        Kind::Recurrent(layer) if cfg!(feature = "recurrent") => {
+            kernels::recurrent(x, y, scratch, layer, from.channels);
+        }
+        _ => {}
+    }
+}
+
+/// An operator's scratch memory in the arena. An empty range must lie in no other one.
+fn scratch(op: &Operator) -> Range<usize> {
+    match op.kind.scratch_bytes() {
+        0 => 0..0,
+        bytes => op.scratch..op.scratch + bytes,
     }
 }

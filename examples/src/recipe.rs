@@ -23,7 +23,8 @@ pub use trainer::command::Failure;
 pub struct Recipe {
     /// A built-in architecture or a TOML file.
     pub architecture: String,
-    /// Kind of data: `mnist` is looked for in the folder `mnist` of the data folder.
+    /// Kind of data: `mnist` is looked for in the folder `mnist` of the data folder, and `wav:fsdd` in
+    /// its folder `fsdd`.
     pub data: String,
     /// Training of the float network.
     pub train: TrainConfig,
@@ -32,12 +33,16 @@ pub struct Recipe {
 }
 
 /// The recipes, by name.
-pub const RECIPES: [(&str, &str); 2] = [
+pub const RECIPES: [(&str, &str); 3] = [
     (
         "lenet-300-100",
         include_str!("../recipes/lenet-300-100.toml"),
     ),
     ("lenet-5", include_str!("../recipes/lenet-5.toml")),
+    (
+        "spoken-digits",
+        include_str!("../recipes/spoken-digits.toml"),
+    ),
 ];
 
 /// A finished recipe.
@@ -87,7 +92,11 @@ impl Recipe {
     /// # Errors
     /// When it cannot be read.
     pub fn load(&self, folder: &Path) -> Result<Splits, Failure> {
-        let spec = format!("{}:{}", self.data, folder.join(&self.data).display());
+        let (kind, place) = self
+            .data
+            .split_once(':')
+            .unwrap_or((&self.data, &self.data));
+        let spec = format!("{kind}:{}", folder.join(place).display());
         Ok(spec.parse::<DataSpec>()?.load()?)
     }
 
@@ -106,6 +115,7 @@ impl Recipe {
         let Splits { train, test } = splits;
         let architecture = Architecture::resolve(&self.architecture)?;
         let mut graph = architecture.build(&train.input_shape, train.classes, self.train.seed)?;
+        graph.metadata.extend(train.metadata.clone());
         let started = Instant::now();
         let (seen, held_out) = train.hold_out(self.compress.hold_out, self.compress.seed);
         let held_out = Some(&held_out).filter(|h| !h.is_empty());

@@ -10,7 +10,8 @@
 //!  │  └ Weights    coded rows: positions × values             weights
 //!  │     └ Code    canonical Huffman                          huffman
 //!  │        └ BitReader                                       bits
-//!  └ numerics      the one rounding, and its proof of range
+//!  ├ numerics      the one rounding, and its proof of range
+//!  └ functions     exponentials, logarithms and roots by integers
 //! ```
 //!
 //! The byte-exact specification is `FORMAT.md` beside this crate.
@@ -31,10 +32,12 @@ extern crate std;
 pub mod bits;
 mod crc;
 mod cursor;
+pub mod functions;
 pub mod huffman;
 mod model;
 pub mod numerics;
 pub mod operator;
+pub mod overlap;
 pub mod tensor;
 pub mod weights;
 
@@ -64,6 +67,8 @@ pub enum FormatError {
     Tensor,
     /// An operator unknown or with parameters out of range.
     Operator,
+    /// An operator that this build leaves out: its cargo feature is off.
+    LeftOut,
     /// A form of weights unknown or inconsistent.
     Encoding,
     /// A Huffman code that is not complete.
@@ -89,6 +94,9 @@ impl core::fmt::Display for FormatError {
             Self::Shape => "the image holds a shape that does not fit",
             Self::Tensor => "the image names a tensor that does not exist",
             Self::Operator => "the image holds an operator unknown or out of range",
+            Self::LeftOut => {
+                "the image holds an operator that this build leaves out; turn on its feature of edge-runtime"
+            }
             Self::Encoding => "the image holds weights in a form unknown or inconsistent",
             Self::Code => "the image holds a Huffman code that is not complete",
             Self::Arena => "the image uses memory outside its arena, or twice at once",

@@ -3,8 +3,9 @@
 use crate::FormatError;
 use crate::crc::crc32;
 use crate::cursor::Cursor;
-use crate::operator::{self, Kind, Operator};
+use crate::operator::{self, Operator};
 use crate::tensor::{Tensor, Tensors};
+use core::ops::Range;
 
 /// First bytes of every image.
 pub const MAGIC: [u8; 4] = *b"Pith";
@@ -56,8 +57,16 @@ impl<'a> Model<'a> {
         let tensors = Tensors::parse(&mut cursor, tensor_count, arena_bytes)?;
         let operator_count = count(&mut cursor)?;
         let operators = cursor;
+        let mut memory = Memory {
+            bytes: arena_bytes,
+            free: tensors.end(),
+            carried: 0..0,
+        };
         for _ in 0..operator_count {
-            check_next(&mut cursor, &tensors, arena_bytes)?;
+            check_next(&mut cursor, &tensors, &mut memory)?;
+        }
+        if !memory.is_divided() {
+            return Err(FormatError::Arena);
         }
         let metadata = cursor;
         check_metadata(&mut cursor, bytes.len())?;
@@ -95,14 +104,14 @@ impl<'a> Model<'a> {
         self.tensors.nth(self.output).unwrap_or(Tensor::NOTHING)
     }
 
-    /// Elements of the input, one byte each.
+    /// Bytes of the input: one an element, two where it is wide.
     pub fn input_len(&self) -> usize {
-        self.input().shape.len()
+        self.input().bytes()
     }
 
-    /// Elements of the output, one byte each.
+    /// Bytes of the output: one an element, two where it is wide.
     pub fn output_len(&self) -> usize {
-        self.output().shape.len()
+        self.output().bytes()
     }
 
     /// Number of tensors.
@@ -192,38 +201,97 @@ fn check_header(cursor: &mut Cursor, bytes: &[u8]) -> Result<(), FormatError> {
 fn check_next(
     cursor: &mut Cursor,
     tensors: &Tensors,
-    arena_bytes: usize,
+    memory: &mut Memory,
 ) -> Result<(), FormatError> {
     let mut op = Operator::NOTHING;
     operator::parse(cursor, tensors, &mut op)?;
-    check_operator(&op, arena_bytes)
+    memory.check(&op)
 }
 
-/// What an operator reads, writes and scribbles on must be inside the arena and apart.
+/// The arena as the operators divide it: what one inference leaves to the next stands at its end, and
+/// everything else before that.
+struct Memory {
+    bytes: usize,
+    /// One past everything that is free between inferences.
+    free: usize,
+    /// First and one past the last byte of what is carried over so far.
+    carried: Range<usize>,
+}
+
+impl Memory {
+    /// What an operator reads, writes and scribbles on must be inside the arena and apart.
+    #[inline(never)]
+    fn check(&mut self, op: &Operator) -> Result<(), FormatError> {
+        let scratch = Place {
+            start: op.scratch,
+            bytes: op.kind.scratch_bytes(),
+        };
+        let end = scratch.end().ok_or(FormatError::Arena)?;
+        let mut apart = end <= self.bytes && scratch.is_apart(&op.output);
+        for read in op.reads() {
+            apart &= scratch.is_apart(read) && may_be_read(op, read);
+        }
+        if apart && self.divide(op, end) {
+            Ok(())
+        } else {
+            Err(FormatError::Arena)
+        }
+    }
+
+    /// Takes note of an operator's scratch memory.
+    fn divide(&mut self, op: &Operator, scratch_end: usize) -> bool {
+        if !cfg!(feature = "recurrent") {
+            return true;
+        }
+        if !op.kind.carries() {
+            self.free = self.free.max(scratch_end);
+        } else if self.carried.is_empty() {
+            self.carried = op.scratch..scratch_end;
+        } else if op.scratch >= self.carried.end {
+            self.carried.end = scratch_end;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Whether nothing that is carried over is used for anything else.
+    fn is_divided(&self) -> bool {
+        self.carried.is_empty() || self.free <= self.carried.start
+    }
+}
+
+/// Scratch memory.
+struct Place {
+    start: usize,
+    bytes: usize,
+}
+
+impl Place {
+    fn end(&self) -> Option<usize> {
+        self.start.checked_add(self.bytes)
+    }
+
+    fn is_apart(&self, tensor: &Tensor) -> bool {
+        let end = self.start.saturating_add(self.bytes);
+        self.bytes == 0 || !tensor.overlaps(self.start, end)
+    }
+}
+
+/// Whether the output leaves a tensor alone until it was read: it lies elsewhere, in the same place if
+/// each element depends on its own alone, or far enough before it.
 #[inline(never)]
-fn check_operator(op: &Operator, arena_bytes: usize) -> Result<(), FormatError> {
-    let scratch_end = op
-        .scratch
-        .checked_add(op.kind.scratch_bytes())
-        .ok_or(FormatError::Arena)?;
-    let mut inputs = [Some(&op.input), None];
-    if let Kind::Add { other, .. } = &op.kind {
-        inputs[1] = Some(other);
+fn may_be_read(op: &Operator, read: &Tensor) -> bool {
+    let output = &op.output;
+    if !read.overlaps(output.offset, output.end()) {
+        return true;
     }
-    let shares = |t: &Tensor| op.kind.in_place() && t.offset == op.output.offset;
-    let output_free = inputs
-        .into_iter()
-        .flatten()
-        .all(|t| shares(t) || !t.overlaps(op.output.offset, op.output.end()));
-    let scratch_free = [Some(&op.output), inputs[0], inputs[1]]
-        .into_iter()
-        .flatten()
-        .all(|t| op.scratch == scratch_end || !t.overlaps(op.scratch, scratch_end));
-    if scratch_end <= arena_bytes && output_free && scratch_free {
-        Ok(())
-    } else {
-        Err(FormatError::Arena)
+    let same = (read.offset, read.shape, read.wide) == (output.offset, output.shape, output.wide);
+    if same && op.kind.in_place() {
+        return true;
     }
+    let ahead = read.offset.checked_sub(output.offset);
+    matches!((ahead, op.clearance()), (Some(ahead), Some(least)) if ahead >= least)
 }
 
 fn check_metadata(cursor: &mut Cursor, length: usize) -> Result<(), FormatError> {

@@ -52,8 +52,21 @@ impl Multiplier {
     #[cold]
     #[inline(never)]
     const fn scale_up(self, product: i64) -> i32 {
-        saturate((product + (1 << (self.shift - 1))) >> self.shift)
+        round_shift(product, self.shift)
     }
+}
+
+/// `round(sum / 2^shift)`, ties towards +∞, saturated to 32 bits, for |sum| ≤ 2⁶² and a shift of
+/// 1 … 62 (others count as the nearest of these).
+pub const fn round_shift(sum: i64, shift: u8) -> i32 {
+    let shift = if shift < 1 {
+        1
+    } else if shift > 62 {
+        62
+    } else {
+        shift
+    };
+    saturate((sum + (1 << (shift - 1))) >> shift)
 }
 
 const fn saturate(wide: i64) -> i32 {
@@ -81,11 +94,32 @@ impl Output {
     /// Scales, shifts to the zero point and clamps.
     #[inline(always)]
     pub fn requantize(&self, accumulator: i32, multiplier: Multiplier) -> i8 {
-        self.clamp(
-            multiplier
-                .scale(accumulator)
-                .saturating_add(self.zero_point as i32),
-        )
+        self.shifted(multiplier.scale(accumulator))
+    }
+
+    /// Shifts what is already in the output's steps to the zero point and clamps.
+    #[inline(always)]
+    pub fn shifted(&self, steps: i32) -> i8 {
+        self.clamp(steps.saturating_add(self.zero_point as i32))
+    }
+
+    /// Scales and clamps for an int16 output: a lower clamp at the zero point, which is 0, or above is a
+    /// ReLU, any other none.
+    #[inline(always)]
+    pub fn requantize_wide(&self, accumulator: i32, multiplier: Multiplier) -> i16 {
+        self.clamp_wide(multiplier.scale(accumulator))
+    }
+
+    /// Clamps for an int16 output.
+    #[inline(always)]
+    pub fn clamp_wide(&self, q: i32) -> i16 {
+        let low = if self.min >= 0 { 0 } else { i16::MIN as i32 };
+        let raised = if q < low { low } else { q };
+        (if raised > i16::MAX as i32 {
+            i16::MAX as i32
+        } else {
+            raised
+        }) as i16
     }
 
     /// Clamps to the range; a lower bound above the upper one yields the upper one.

@@ -14,6 +14,9 @@ pub struct Shape {
     pub channels: usize,
 }
 
+/// The sign of a tensor's scale, which is positive, says that its elements are int16.
+pub const WIDE: u32 = 1 << 31;
+
 /// Most elements of one tensor.
 pub const MAX_ELEMENTS: usize = 1 << 28;
 
@@ -39,7 +42,7 @@ impl Shape {
     }
 }
 
-/// An int8 activation.
+/// An activation of int8 or int16 elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tensor {
     /// Its place among the image's tensors, by which operators name it.
@@ -48,8 +51,10 @@ pub struct Tensor {
     pub shape: Shape,
     /// Real units per integer step, as IEEE 754 binary32 bits: the device never computes with it.
     pub scale_bits: u32,
-    /// The integer that stands for zero.
+    /// The integer that stands for zero; 0 where elements are wide.
     pub zero_point: i8,
+    /// Whether elements are int16, little-endian, and not int8.
+    pub wide: bool,
     /// First byte in the arena.
     pub offset: usize,
 }
@@ -65,6 +70,7 @@ impl Tensor {
         },
         scale_bits: 0,
         zero_point: 0,
+        wide: false,
         offset: 0,
     };
 
@@ -79,18 +85,29 @@ impl Tensor {
             (1, 1)
         };
         let shape = Shape::new(height, width, head >> 1).ok_or(FormatError::Shape)?;
-        Ok(Self {
+        let scale = cursor.u32()?;
+        let tensor = Self {
             number,
             shape,
-            scale_bits: cursor.u32()?,
+            scale_bits: scale & !WIDE,
             zero_point: cursor.i8()?,
+            wide: scale & WIDE != 0,
             offset: cursor.size()?,
-        })
+        };
+        if tensor.wide && tensor.zero_point != 0 {
+            return Err(FormatError::Number);
+        }
+        Ok(tensor)
+    }
+
+    /// Bytes in the arena.
+    pub const fn bytes(&self) -> usize {
+        self.shape.len() << self.wide as usize
     }
 
     /// One past the last byte in the arena.
     pub const fn end(&self) -> usize {
-        self.offset.saturating_add(self.shape.len())
+        self.offset.saturating_add(self.bytes())
     }
 
     pub(crate) const fn overlaps(&self, start: usize, end: usize) -> bool {
@@ -104,6 +121,8 @@ pub(crate) struct Tensors<'a> {
     /// Where the first one stands.
     first: Cursor<'a>,
     count: u32,
+    /// One past the last byte of all in the arena.
+    end: usize,
 }
 
 impl<'a> Tensors<'a> {
@@ -113,13 +132,18 @@ impl<'a> Tensors<'a> {
         count: u32,
         arena_bytes: usize,
     ) -> Result<Self, FormatError> {
-        let first = *cursor;
+        let (first, mut end) = (*cursor, 0);
         for number in 0..count {
-            if Tensor::parse(cursor, number)?.end() > arena_bytes {
-                return Err(FormatError::Arena);
-            }
+            end = Tensor::parse(cursor, number)?.end().max(end);
         }
-        Ok(Self { first, count })
+        if end > arena_bytes {
+            return Err(FormatError::Arena);
+        }
+        Ok(Self { first, count, end })
+    }
+
+    pub(crate) const fn end(&self) -> usize {
+        self.end
     }
 
     pub(crate) const fn count(&self) -> u32 {

@@ -50,7 +50,24 @@ A description of an architecture in TOML, from input to output:
     { op = \"relu\" },
     { op = \"max_pool\", kernel = 2 },
     { op = \"dense\", units = \"classes\" },
-  ]")]
+  ]
+Layers, with what may be left out in brackets; a window's size is a number or [height, width], padding
+a number or \"same\":
+  conv                channels, kernel [stride, padding, dilation, groups, bias]
+  depthwise           kernel [stride, padding, dilation, bias]
+  conv1d              as conv, over time
+  dense               units [bias, each_step]
+  rnn, lstm, gru      units [bidirectional, sequence]
+  embedding           rows, units
+  max_pool, average_pool                       kernel [stride, padding]
+  global_average_pool, flatten, softmax, batch_norm, layer_norm
+  relu, prelu, sigmoid, tanh, hard_sigmoid, hard_swish, softplus, gelu
+  leaky_relu, elu     [alpha]
+  clip                min, max
+  dropout             probability
+  mark, from          name: gives what is here a name; goes on from there
+  add, concat         with: the name of what to add or append
+Layers over time take [time, features]; an image is the sequence of its rows.")]
     Fit(Box<FitArgs>),
     /// Measures the accuracy of an ONNX model.
     #[command(after_help = "\
@@ -62,7 +79,7 @@ Examples:
 
 #[derive(Debug, Args)]
 struct FitArgs {
-    /// lenet-300-100, lenet-5-caffe, mlp:UNITS-UNITS-…, or a TOML description.
+    /// lenet-300-100, lenet-5-caffe, speech-cnn, mlp:UNITS-UNITS-…, or a TOML description.
     #[arg(long, value_name = "NAME|FILE.toml", required_unless_present = "from")]
     arch: Option<String>,
     /// A trained model to train further, instead of an architecture.
@@ -97,7 +114,7 @@ struct FitArgs {
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
     dropout: f32,
     /// Distortion of training images: default (for digits), none, or amounts such as
-    /// shift=2,rotate=10,scale=0.1,shear=0.1,crop=4,flip. None unless given; with --from, those of crop
+    /// shift=2,rotate=10,scale=0.1,shear=0.1,crop=4,flip=0.5. None unless given; with --from, those of crop
     /// and flip that the model does not mind.
     #[arg(long, value_name = "HOW")]
     augment: Option<Augment>,
@@ -166,6 +183,7 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     let start = start(args)?;
     let Splits { train, test } = args.data.load()?;
     let mut graph = start.graph(&train, args.seed)?;
+    graph.metadata.extend(train.metadata.clone());
     if args.from.is_some() && args.augment.is_none() {
         config.augment = tolerated_augmentation(&graph, &train, args.device)?;
     }
@@ -189,7 +207,11 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     )?;
     let value = error_percent(&graph, &test, args.device)?;
     let measure = Measure::error_percent(value, "test", test.len());
-    onnx::write(&graph, &args.output, WriteOptions { f16: args.f16 })?;
+    let options = WriteOptions {
+        f16: args.f16,
+        ..WriteOptions::default()
+    };
+    onnx::write(&graph, &args.output, options)?;
     let summary = format!("{measure}; wrote {}", args.output.display());
     if let Some(path) = &args.report {
         let report = Report {

@@ -393,6 +393,43 @@ fn a_checkpoint_of_another_run_or_a_damaged_one_is_refused_and_kept() {
     t.refuses(&resume, &["m.onnx.ckpt", "not a checkpoint"]);
 }
 
+/// Rows of pictures as steps of time, in one file of its own and out of it.
+#[test]
+fn a_recurrent_description_trains() {
+    let t = open();
+    let layers = "name = 'rows'\nlayer = [
+        { op = 'conv1d', channels = 12, kernel = 3, padding = 'same' },
+        { op = 'layer_norm' },
+        { op = 'hard_swish' },
+        { op = 'lstm', units = 12, bidirectional = true, sequence = true },
+        { op = 'gru', units = 16 },
+        { op = 'dense', units = 'classes' },
+    ]";
+    t.write("rows.toml", layers);
+    let fit = "trainer fit --arch rows.toml --data glyphs:500 --epochs 12 --lr 0.01 --batch 25";
+    t.says(&format!("{fit} -o m.onnx --report r.json"));
+    let report = t.json("r.json");
+    let json = t.says("trainer eval m.onnx --data glyphs:500 --json");
+    let measured: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_same_measure(&measured, &report);
+    let error = measured["value"].as_f64().expect("a number");
+    assert!(error < 45.0, "half a guess would be 45 %, not {error}");
+}
+
+#[test]
+fn help_names_every_layer() {
+    let t = open();
+    t.write("a.toml", "name = 'x'\nlayer = [{ op = 'none' }]");
+    let error = t.fails("trainer fit --data glyphs:20 --arch a.toml -o m.onnx");
+    let help = t.says("trainer fit --help");
+    let words: Vec<&str> = help.split([' ', ',', '\n']).collect();
+    let layers: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+    assert!(layers.len() > 20, "{error}");
+    for layer in layers {
+        assert!(words.contains(&layer), "{layer}");
+    }
+}
+
 #[test]
 fn a_model_from_elsewhere_is_trained_further() {
     let t = open();

@@ -6,14 +6,14 @@ mod common;
 use common::{assert_close, assert_onnx_runtime, models, npy, tract};
 use std::path::Path;
 use trainer::data::{DataSpec, Dataset};
-use trainer::graph::reference;
-use trainer::onnx::{WriteOptions, read, read_bytes, write_bytes};
+use trainer::graph::{Graph, reference};
+use trainer::onnx::{WriteOptions, import_file, read, read_bytes, write_bytes};
 use trainer::train::{DeviceChoice, error_percent};
 
 const TOLERANCE: f32 = 1e-4;
 
 /// Imports a model, and compares graph, stored output and the written file.
-fn check(folder: &Path, model: &str, data: &str) -> trainer::graph::Graph {
+fn check(folder: &Path, model: &str, data: &str) -> Graph {
     let graph = read(&folder.join(format!("{model}.onnx"))).unwrap_or_else(|e| panic!("{e}"));
     let input = npy(&folder.join(format!("{data}.in.npy")));
     let expected = npy(&folder.join(format!("{data}.out.npy")));
@@ -69,6 +69,9 @@ fn every_pytorch_exporter() {
             "lenet5_caffe",
             "rescnn_bn",
             "dscnn_hswish_relu6",
+            "conv1d_ecg",
+            "lstm_mfcc13_h64",
+            "gru_mfcc13_h64",
         ] {
             if folder.join(format!("{model}.{exporter}.onnx")).exists() {
                 check(&folder, &format!("{model}.{exporter}"), model);
@@ -109,19 +112,94 @@ fn accuracies_are_those_of_the_models_own_framework() {
     check("mlperf-tiny/resnet8.onnx", &cifar10, 75.5);
 }
 
+/// TensorFlow's layout stays that of the input; the operators are those of the other model.
 #[test]
-fn unsupported_operators_are_all_named() {
-    let Some(models) = models("refused models") else {
+fn channels_last_behind_a_transpose() {
+    let Some(models) = models("channels-last models") else {
         return;
     };
-    for (file, expected) in [
-        ("pytorch/lstm_mfcc13_h64.ts.onnx", "LSTM"),
-        ("pytorch/gru_mfcc13_h64.ts.onnx", "GRU"),
-        ("pytorch/conv1d_ecg.ts.onnx", "Conv"),
-        ("mnist/lenet5_mnist.qdq.onnx", "QuantizeLinear"),
-    ] {
-        let error = read(&models.join(file)).unwrap_err().to_string();
-        assert!(error.contains(&format!("({expected}):")), "{error}");
-        assert_eq!(error.lines().count(), 1, "{error}");
+    let folder = models.join("mlperf-tiny");
+    for (model, transposes) in [("resnet8", 1), ("kws_dscnn_tfl", 0)] {
+        let graph = read(&folder.join(format!("{model}_nhwc.onnx"))).unwrap();
+        let input = npy(&folder.join(format!("{model}_nhwc.in.npy")));
+        let expected = npy(&folder.join(format!("{model}.out.npy")));
+        assert_close(&reference::run(&graph, &input), &expected, TOLERANCE, model);
+        let moved = graph.nodes.iter().filter(|n| n.op.name() == "Transpose");
+        assert_eq!(moved.count(), transposes, "{model}");
     }
+}
+
+/// Integers become grids of weights and quantizations of values; what is left is the float model,
+/// which computes about what the integers do.
+#[test]
+fn quantized_models_become_the_float_model() {
+    let Some(models) = models("quantized models") else {
+        return;
+    };
+    for (name, variants) in [
+        ("mnist/lenet300_mnist", &["qdq", "qdq_u8s8"][..]),
+        ("mnist/lenet5_mnist", &["qdq", "qdq_u8s8"]),
+        ("mlperf-tiny/ad01", &["qdq", "qdq_u8s8"]),
+        ("mlperf-tiny/resnet8", &["qdq", "qdq_u8s8"]),
+        ("mlperf-tiny/kws_dscnn_tfl", &["qdq"]),
+    ] {
+        let path = |suffix: String| models.join(format!("{name}.{suffix}"));
+        let operators = |graph: &Graph| -> Vec<&'static str> {
+            let all = graph.nodes.iter().map(|n| n.op.name());
+            all.filter(|op| !["Relu", "BatchNormalization"].contains(op))
+                .collect()
+        };
+        let dense = read(&path("onnx".into())).unwrap();
+        for variant in variants {
+            let graph = read(&path(format!("{variant}.onnx"))).unwrap();
+            assert_eq!(operators(&graph), operators(&dense), "{name}.{variant}");
+            let quantized = graph.values.iter().filter(|v| v.quantization.is_some());
+            assert_eq!(quantized.count(), graph.values.len(), "{name}.{variant}");
+            let weights = graph.nodes.iter().filter_map(|n| n.op.weight());
+            for weight in weights.map(|id| graph.parameter(id)) {
+                let channels = weight.shape[0];
+                let grid = weight
+                    .grid
+                    .as_ref()
+                    .unwrap_or_else(|| panic!("{}", weight.name));
+                assert_eq!(
+                    grid.scale.len(),
+                    channels,
+                    "{name}.{variant}: {}",
+                    weight.name
+                );
+                assert_eq!(weight.free(), weight.materialize(), "{name}.{variant}");
+            }
+            let y = reference::run(&graph, &npy(&path("in.npy".into())));
+            let expected = npy(&path(format!("{variant}.out.npy")));
+            assert_close(&y, &expected, 0.1, &format!("{name}.{variant}"));
+        }
+    }
+}
+
+/// Whatever lies in the folder.
+#[test]
+fn every_model_imports() {
+    let Some(models) = models("all models") else {
+        return;
+    };
+    let mut count = 0;
+    for folder in std::fs::read_dir(models).unwrap() {
+        let Ok(files) = std::fs::read_dir(folder.unwrap().path()) else {
+            continue;
+        };
+        let files = files.map(|f| f.unwrap().path());
+        for file in files.filter(|f| f.extension().is_some_and(|e| e == "onnx")) {
+            let import = import_file(&file).unwrap_or_else(|e| panic!("{e}"));
+            let dynamic = file.to_string_lossy().contains("dynbatch");
+            assert_eq!(
+                import.notes.len(),
+                usize::from(dynamic),
+                "{}",
+                file.display()
+            );
+            count += 1;
+        }
+    }
+    assert!(count >= 26, "{count} models");
 }

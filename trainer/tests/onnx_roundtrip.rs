@@ -13,8 +13,14 @@ use trainer::graph::{
 };
 use trainer::onnx::{OnnxError, WriteOptions, read, read_bytes, write, write_bytes};
 
-const PLAIN: WriteOptions = WriteOptions { f16: false };
-const HALF: WriteOptions = WriteOptions { f16: true };
+const PLAIN: WriteOptions = WriteOptions {
+    f16: false,
+    qdq: false,
+};
+const HALF: WriteOptions = WriteOptions {
+    f16: true,
+    qdq: false,
+};
 
 /// Masked convolution, shared and gridded dense layers, quantized values, user metadata.
 fn graph() -> Graph {

@@ -11,7 +11,8 @@ use networks::{add, dense, gradients, one_step, perceptron};
 use std::path::Path;
 use trainer::data::{Augment, Dataset};
 use trainer::graph::{
-    Graph, Grid, Op, Parameter, Parametrization, Quantization, ValueId, Window, reference,
+    Cell, Graph, Grid, Op, Parameter, Parametrization, Quantization, Recurrent, ValueId, Window,
+    reference,
 };
 use trainer::onnx::{WriteOptions, write_bytes};
 use trainer::train::{
@@ -35,6 +36,7 @@ fn by_sign(shape: &[usize], count: usize) -> Dataset {
         labels: inputs.chunks(length).map(label).collect(),
         inputs,
         classes: 2,
+        ..Dataset::default()
     }
 }
 
@@ -152,6 +154,7 @@ fn linear(parametrization: Parametrization) -> (Graph, Dataset) {
         inputs: vec![1.0, 2.0, 4.0],
         labels: vec![0],
         classes: 2,
+        ..Dataset::default()
     };
     (graph, data)
 }
@@ -362,6 +365,7 @@ fn values_pass_their_quantizer_and_gradients_its_range_alone() {
         inputs: vec![1.3, 20.0, -200.0],
         labels: vec![1],
         classes: 2,
+        ..Dataset::default()
     };
     let mut seen = Vec::new();
     activations(&graph, &data.inputs, CPU, |value, x| {
@@ -409,6 +413,7 @@ fn dropout_drops_its_share_and_keeps_the_mean() {
         inputs: vec![1.0; width * count],
         labels: vec![0; count],
         classes: 2,
+        ..Dataset::default()
     };
     // With p − y = −½ everywhere, −2·gradient is the mean over examples of what was let through.
     let gradient = &gradients(&graph, &data)[0][..width];
@@ -423,6 +428,50 @@ fn dropout_drops_its_share_and_keeps_the_mean() {
     assert_eq!(predict(&graph, &data.inputs, CPU).unwrap(), [0.0; 80]);
 }
 
+/// The class is the sign of the first of eight steps: it must be carried over the others.
+#[test]
+fn recurrent_layers_learn_to_remember() {
+    let cells = [
+        Cell::Lstm,
+        Cell::Gru {
+            linear_before_reset: true,
+        },
+    ];
+    let data = by_sign(&[8, 1], 300);
+    for cell in cells {
+        let mut graph = Graph::new("memory", "x", &[8, 1]);
+        let rows = cell.gates() * 8;
+        let layer = Recurrent {
+            cell,
+            weight: dense(&mut graph, "w", &[rows, 1], 1.0),
+            recurrence: dense(&mut graph, "r", &[rows, 8], 0.6),
+            bias: Some(dense(&mut graph, "b", &[2 * rows], 0.0)),
+            initial_hidden: None,
+            initial_cell: None,
+            cell_output: false,
+        };
+        add(&mut graph, "layer", Op::Recurrent(layer));
+        let indices = vec![7];
+        add(&mut graph, "last", Op::Select { axis: 0, indices });
+        let weight = dense(&mut graph, "gemm.w", &[2, 8], 0.5);
+        add(&mut graph, "gemm", Op::Gemm { weight, bias: None });
+        add(&mut graph, "flatten", Op::Flatten);
+        let before = error_percent(&graph, &data, CPU).unwrap();
+        let config = TrainConfig {
+            epochs: 30,
+            batch: 20,
+            learning_rate: 0.01,
+            ..TrainConfig::default()
+        };
+        run(&mut graph, &data, &config).unwrap();
+        let after = error_percent(&graph, &data, CPU).unwrap();
+        assert!(
+            before > 20.0 && after < 3.0,
+            "{cell:?}: {before} to {after}"
+        );
+    }
+}
+
 #[test]
 fn every_rule_learns_exclusive_or() {
     let data = Dataset {
@@ -430,6 +479,7 @@ fn every_rule_learns_exclusive_or() {
         inputs: vec![0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0],
         labels: vec![0, 1, 1, 0],
         classes: 2,
+        ..Dataset::default()
     };
     let rules = [
         (Optimizer::Sgd, 0.5),
@@ -476,8 +526,13 @@ fn eventful() -> (Graph, Dataset, Dataset, TrainConfig) {
             rotate: 10.0,
             scale: 0.1,
             shear: 0.1,
-            crop: 1,
-            flip: true,
+            slide: 1.0,
+            level: 0.1,
+            noise: 0.1,
+            mask_rows: 2.0,
+            mask_columns: 2.0,
+            crop: 1.0,
+            flip: 0.5,
         },
         seed: 7,
         keep_best: true,
@@ -780,6 +835,21 @@ fn mistakes_are_named_in_one_line() {
         wild,
         "in epoch 1; try a lower learning rate",
     );
+
+    let mut argued = perceptron(&[4, 3]);
+    let (axis, select_last_index) = (0, false);
+    let op = Op::ArgMax {
+        axis,
+        select_last_index,
+    };
+    add(&mut argued, "largest", op);
+    let weight = dense(&mut argued, "w", &[2, 1], 1.0);
+    add(&mut argued, "gemm", Op::Gemm { weight, bias: None });
+    let reason = "node 'largest' (ArgMax) passes no gradient";
+    refused(argued, &data, usual(), reason);
+    let mut fixed = Graph::new("fixed", "x", &[4]);
+    add(&mut fixed, "relu", Op::Relu);
+    refused(fixed, &data, usual(), "nothing to train");
 
     let mut graph = perceptron(&[4, 2]);
     assert!(predict(&graph, &[0.0; 7], CPU).is_err());

@@ -17,7 +17,7 @@ mod timer;
 use host::{exit, line, print, print_hex};
 use inputs::Inputs;
 use stack::Stack;
-use subject::Subject;
+use subject::{Subject, Timed};
 
 mod board {
     include!(concat!(env!("OUT_DIR"), "/board.rs"));
@@ -39,11 +39,10 @@ fn serve(subject: &mut impl Subject, mut stack: Stack) {
     stack.end();
     line("empty", timer::ticks_of_nothing());
     let inputs = Inputs::at(board::INPUTS);
-    let bytes = subject.input().len();
     for index in 0..inputs.count() {
         let times = if index == 0 { 2 } else { 1 };
         for _ in 0..times {
-            inputs.copy(index, bytes, subject.input());
+            subject.load(inputs, index, &mut stack);
             infer(subject, &mut stack);
         }
     }
@@ -54,15 +53,23 @@ fn serve(subject: &mut impl Subject, mut stack: Stack) {
 }
 
 fn infer(subject: &mut impl Subject, stack: &mut Stack) {
+    measure("run", subject, stack);
+    print_values("output ", subject.output());
+}
+
+fn measure<T: Timed>(key: &str, subject: &mut T, stack: &mut Stack) {
     stack.begin();
     let ticks = timer::ticks_of(subject);
     stack.end();
     match ticks {
-        Some(ticks) => line("run", ticks),
+        Some(ticks) => line(key, ticks),
         None => print("wrapped\n"),
     }
-    print("output ");
-    for &value in subject.output() {
+}
+
+fn print_values(key: &str, values: &[i8]) {
+    print(key);
+    for &value in values {
         print_hex(value as u8 as u32, 2);
     }
     print("\n");

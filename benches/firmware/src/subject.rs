@@ -1,15 +1,26 @@
 //! What is measured.
 
+use crate::inputs::Inputs;
+use crate::stack::Stack;
 use crate::timer::Routine;
 #[cfg(not(feature = "known"))]
 use core::ffi::c_void;
 
-/// Something with an input, an output, and a routine between them.
-pub trait Subject {
+/// Something with a routine that is measured.
+pub trait Timed {
     /// Runs it; the argument is the subject.
     const ROUTINE: Routine;
+}
 
+/// Something with an input, an output, and a routine between them.
+pub trait Subject: Timed {
     fn input(&mut self) -> &mut [i8];
+
+    /// Makes the input of one that the host wrote.
+    fn load(&mut self, inputs: Inputs, index: usize, _: &mut Stack) {
+        let bytes = self.input().len();
+        inputs.copy(index, bytes, self.input());
+    }
 
     fn output(&self) -> &[i8];
 }
@@ -25,14 +36,27 @@ trait Run {
     fn run(&mut self);
 }
 
+#[cfg(feature = "audio")]
+use audio::serve_session;
 #[cfg(feature = "model")]
 pub use model::serve_with;
+
+/// Serves the session alone.
+#[cfg(all(feature = "model", not(feature = "audio")))]
+#[inline(always)]
+fn serve_session(
+    _: &no_std_core::Model,
+    mut session: edge_runtime::Session,
+    stack: Stack,
+) -> Option<()> {
+    crate::serve(&mut session, stack);
+    Some(())
+}
 
 /// The image, on the runtime.
 #[cfg(feature = "model")]
 mod model {
-    use super::{Routine, Run, Subject, run};
-    use crate::serve;
+    use super::{Routine, Run, Subject, Timed, run, serve_session};
     use crate::stack::Stack;
     use edge_runtime::Session;
     use no_std_core::Model;
@@ -51,11 +75,10 @@ mod model {
         };
         // SAFETY: called once, from `main`, so this is the only reference to the arena.
         let arena = unsafe { &mut (*(&raw mut ARENA)).0 };
-        let Ok(mut session) = Session::new(&model, arena) else {
+        let Ok(session) = Session::new(&model, arena) else {
             return false;
         };
-        serve(&mut session, stack);
-        true
+        serve_session(&model, session, stack).is_some()
     }
 
     impl Run for Session<'_, '_> {
@@ -64,9 +87,11 @@ mod model {
         }
     }
 
-    impl Subject for Session<'_, '_> {
+    impl Timed for Session<'_, '_> {
         const ROUTINE: Routine = run::<Self>;
+    }
 
+    impl Subject for Session<'_, '_> {
         fn input(&mut self) -> &mut [i8] {
             self.input_mut()
         }
@@ -77,13 +102,90 @@ mod model {
     }
 }
 
+/// The image behind the front end that its metadata describe.
+#[cfg(feature = "audio")]
+mod audio {
+    use super::model::{HALVES, WORDS};
+    use super::{Routine, Run, Subject, Timed, run};
+    use crate::inputs::Inputs;
+    use crate::stack::Stack;
+    use crate::{measure, print_values, serve};
+    use edge_runtime::Session;
+    use edge_runtime::frontend::{FrontEnd, Parameters};
+    use no_std_core::Model;
+
+    static mut WORKSPACE: ([i32; WORDS], [i16; HALVES]) = ([0; WORDS], [0; HALVES]);
+
+    /// Serves session and front end, unless the latter is refused.
+    pub fn serve_session<'a>(model: &Model, session: Session<'a, 'a>, stack: Stack) -> Option<()> {
+        let parameters = Parameters::of(model)?.ok()?;
+        // SAFETY: called once, so this is the only reference to the workspace.
+        let (words, halves) = unsafe { &mut *(&raw mut WORKSPACE) };
+        let front_end = FrontEnd::new(&parameters, words, halves).ok()?;
+        let clip = &[];
+        let listener = &mut Listener(Listening {
+            front_end,
+            session,
+            clip,
+        });
+        serve(listener, stack);
+        Some(())
+    }
+
+    /// The front end on a clip, into the session's input.
+    struct Listening<'a> {
+        front_end: FrontEnd<'a>,
+        session: Session<'a, 'a>,
+        clip: &'static [i16],
+    }
+
+    impl Run for Listening<'_> {
+        fn run(&mut self) {
+            self.front_end.clip(self.clip, self.session.input_mut());
+        }
+    }
+
+    impl Timed for Listening<'_> {
+        const ROUTINE: Routine = run::<Self>;
+    }
+
+    /// The session, loaded by listening.
+    struct Listener<'a>(Listening<'a>);
+
+    impl Run for Listener<'_> {
+        fn run(&mut self) {
+            self.0.session.run();
+        }
+    }
+
+    impl Timed for Listener<'_> {
+        const ROUTINE: Routine = run::<Self>;
+    }
+
+    impl Subject for Listener<'_> {
+        fn input(&mut self) -> &mut [i8] {
+            self.0.session.input_mut()
+        }
+
+        fn load(&mut self, inputs: Inputs, index: usize, stack: &mut Stack) {
+            self.0.clip = inputs.clip(index);
+            measure("listen", &mut self.0, stack);
+            print_values("features ", self.0.session.input_mut());
+        }
+
+        fn output(&self) -> &[i8] {
+            self.0.session.output()
+        }
+    }
+}
+
 #[cfg(not(any(feature = "model", feature = "known")))]
 pub use empty::serve_with;
 
 /// Nothing, but not so that the compiler knows: its firmware holds the whole harness.
 #[cfg(not(any(feature = "model", feature = "known")))]
 mod empty {
-    use super::{Routine, Run, Subject, run};
+    use super::{Routine, Run, Subject, Timed, run};
     use crate::serve;
     use crate::stack::Stack;
     use core::hint::black_box;
@@ -101,9 +203,11 @@ mod empty {
         }
     }
 
-    impl Subject for Empty {
+    impl Timed for Empty {
         const ROUTINE: Routine = run::<Self>;
+    }
 
+    impl Subject for Empty {
         fn input(&mut self) -> &mut [i8] {
             self.0.get_mut(..black_box(4)).unwrap_or(&mut [])
         }
@@ -120,7 +224,7 @@ pub use known::serve_with;
 /// A loop of `1 + 2n` instructions for an input of `n`, to check the counting.
 #[cfg(feature = "known")]
 mod known {
-    use super::{Routine, Subject};
+    use super::{Routine, Subject, Timed};
     use crate::serve;
     use crate::stack::Stack;
     use core::arch::global_asm;
@@ -152,9 +256,11 @@ mod known {
         true
     }
 
-    impl Subject for Known {
+    impl Timed for Known {
         const ROUTINE: Routine = pith_known;
+    }
 
+    impl Subject for Known {
         fn input(&mut self) -> &mut [i8] {
             &mut self.0
         }

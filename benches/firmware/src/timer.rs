@@ -2,7 +2,7 @@
 //! and after a call says exactly how many there were.
 
 use crate::board::TIMER;
-use crate::subject::Subject;
+use crate::subject::Timed;
 use core::arch::{asm, global_asm};
 use core::ffi::c_void;
 use core::ptr::{null_mut, read_volatile, write_volatile};
@@ -89,10 +89,10 @@ mod device {
 pub use device::enable;
 
 /// Ticks of an inference, or nothing if there were more than the timer holds.
-pub fn ticks_of<S: Subject>(subject: &mut S) -> Option<u32> {
+pub fn ticks_of<T: Timed>(subject: &mut T) -> Option<u32> {
     device::restart();
     // SAFETY: the routine takes the subject it belongs to, which nobody else holds.
-    let (before, after) = unsafe { time(S::ROUTINE, (&raw mut *subject).cast()) };
+    let (before, after) = unsafe { time(T::ROUTINE, (&raw mut *subject).cast()) };
     device::elapsed(before, after)
 }
 

@@ -1,7 +1,9 @@
 //! `mcu`: what an image costs on an emulated microcontroller, and whether its integers are the
 //! host's.
 
-use benches::mcu::{Core, Inputs, McuError, Measurement, Options, measure, target_folder};
+use benches::mcu::{
+    Core, FrontEndCost, Inputs, McuError, Measurement, Options, measure, target_folder,
+};
 use benches::networks::NETWORKS;
 use clap::Parser;
 use std::io::Write;
@@ -20,6 +22,7 @@ use trainer::command::{self, Failure, print};
 Examples:
   mcu model.pith
   mcu model.pith --core m0 --input x.npy --json
+  mcu digits.pith --wav 7_theo_0.wav          the front end on the device, from samples
   mcu folder --all
   mcu --all          the networks that CMSIS-NN was measured on"
 )]
@@ -41,8 +44,13 @@ struct Arguments {
     #[arg(long)]
     input: Option<PathBuf>,
 
+    /// A clip of sound, from which the device makes the input itself; may be given several times. The
+    /// image must have been trained on wav: data.
+    #[arg(long, value_name = "FILE.wav", conflicts_with = "input")]
+    wav: Vec<PathBuf>,
+
     /// Random inputs to compare.
-    #[arg(long, default_value_t = 1, conflicts_with = "input")]
+    #[arg(long, default_value_t = 1, conflicts_with_all = ["input", "wav"])]
     random: usize,
 
     /// Seed of random inputs.
@@ -104,6 +112,7 @@ fn one(arguments: &Arguments, model: &Path, core: Core) -> Result<Measurement, M
     };
     let inputs = |model: &no_std_core::Model| match &arguments.input {
         Some(path) => Inputs::load(path, model),
+        None if !arguments.wav.is_empty() => Inputs::listen(&arguments.wav, model),
         None => Ok(Inputs::random(
             model,
             arguments.random.max(1),
@@ -169,7 +178,7 @@ fn print_page(m: &Measurement) -> Result<(), Failure> {
            flash         code {}, image {} bytes\n  \
            RAM           static {}, arena {}, stack {} bytes\n  \
            output        {:?}\n  \
-           equal to the host's on {} input(s)",
+           {}equal to the host's on {} input(s)",
         m.model,
         m.core,
         m.instructions,
@@ -181,8 +190,18 @@ fn print_page(m: &Measurement) -> Result<(), Failure> {
         m.arena_bytes,
         m.stack_bytes,
         m.output,
+        m.front_end
+            .as_ref()
+            .map_or_else(String::new, front_end_line),
         m.inputs_compared
     ))
+}
+
+fn front_end_line(f: &FrontEndCost) -> String {
+    format!(
+        "front end     {} instructions for {} frames, workspace {} bytes\n  ",
+        f.instructions, f.frames, f.workspace_bytes
+    )
 }
 
 fn print_heading() -> Result<(), Failure> {

@@ -27,6 +27,17 @@ pub struct Inference {
     pub instructions: u64,
     /// The integers.
     pub output: Vec<i8>,
+    /// How its input came about, where it is sound.
+    pub heard: Option<Heard>,
+}
+
+/// What the front end made of a clip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Instructions, less those of measuring.
+    pub instructions: u64,
+    /// The integers.
+    pub features: Vec<i8>,
 }
 
 /// The emulator, with a bound on its time.
@@ -171,16 +182,29 @@ fn read(path: &Path) -> Result<String, McuError> {
 /// Reads a report; an error without words means that it has no end.
 fn parse(report: &str, timer: &Timer) -> Result<Run, Option<String>> {
     let mut overhead = 0;
-    let mut counts = Vec::new();
-    let mut outputs = Vec::new();
+    let (mut listened, mut heard, mut counted) = (0, None, 0);
+    let mut inferences = Vec::new();
     let (mut stack, mut reach) = (None, None);
     for line in report.lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
-        let number = || u32::from_str_radix(value, 16).map_err(|_| None);
+        let number = || u32::from_str_radix(value, 16).map_err(|_| None::<String>);
+        let count =
+            |overhead| number().map(|ticks| timer.instructions(ticks).saturating_sub(overhead));
         match key {
-            "empty" => overhead = timer.instructions(number()?),
-            "run" => counts.push(timer.instructions(number()?).saturating_sub(overhead)),
-            "output" => outputs.push(bytes(value).ok_or(None)?),
+            "empty" => overhead = count(0)?,
+            "listen" => listened = count(overhead)?,
+            "features" => {
+                heard = Some(Heard {
+                    instructions: listened,
+                    features: bytes(value).ok_or(None)?,
+                });
+            }
+            "run" => counted = count(overhead)?,
+            "output" => inferences.push(Inference {
+                instructions: counted,
+                output: bytes(value).ok_or(None)?,
+                heard: heard.take(),
+            }),
             "stack" => stack = Some(number()?),
             "reach" => reach = Some(number()?),
             "done" => {}
@@ -195,14 +219,6 @@ fn parse(report: &str, timer: &Timer) -> Result<Run, Option<String>> {
             _ => return Err(Some(format!("an unexpected report: {line}"))),
         }
     }
-    let inferences = counts
-        .into_iter()
-        .zip(outputs)
-        .map(|(instructions, output)| Inference {
-            instructions,
-            output,
-        })
-        .collect();
     Ok(Run {
         inferences,
         stack: stack.ok_or(None)?,
@@ -237,9 +253,26 @@ mod tests {
             run.inferences,
             [Inference {
                 instructions: 3,
-                output: vec![1, -1, -128]
+                output: vec![1, -1, -128],
+                heard: None
             }]
         );
+    }
+
+    #[test]
+    fn what_was_heard_belongs_to_the_inference_after_it() {
+        let clip = "listen 00000013\nfeatures 80ff\nrun 00000016\noutput 01\n";
+        let report = format!("empty 0000000a\n{clip}{clip}stack 00000000\nreach 00000000\n");
+        let run = parse(&report, &TIMER).expect("whole");
+        let inference = Inference {
+            instructions: 4,
+            output: vec![1],
+            heard: Some(Heard {
+                instructions: 3,
+                features: vec![-128, -1],
+            }),
+        };
+        assert_eq!(run.inferences, [inference.clone(), inference]);
     }
 
     #[test]

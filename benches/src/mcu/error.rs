@@ -21,6 +21,9 @@ pub enum McuError {
         /// What is wrong.
         reason: String,
     },
+    /// A clip of sound that does not fit.
+    #[error(transparent)]
+    Clip(#[from] trainer::data::DataError),
     /// Bytes that are not an image.
     #[error("{name}: {source}")]
     Image {
@@ -90,15 +93,17 @@ pub enum McuError {
         reason: String,
     },
     /// Not the host's integers.
-    #[error("{name} on {core}: output {place} of input {input} is {got}, on the host {expected}")]
+    #[error("{name} on {core}: {what} {place} of input {input} is {got}, on the host {expected}")]
     Differs {
+        /// Output or feature.
+        what: &'static str,
         /// Model.
         name: String,
         /// Core.
         core: String,
         /// Number of the input.
         input: usize,
-        /// Place in the output.
+        /// Place in it.
         place: usize,
         /// The core's.
         got: i8,

@@ -1,6 +1,8 @@
 //! Builds the firmware in `benches/firmware` around an image.
 
 use crate::mcu::{Core, McuError, Sizes, Toolchain};
+use no_std_core::Model;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,6 +20,8 @@ pub enum Subject<'a> {
         path: &'a Path,
         /// What the file holds.
         bytes: &'a [u8],
+        /// Whether clips of sound are its inputs, by the front end that its metadata describe.
+        audio: bool,
     },
 }
 
@@ -156,15 +160,25 @@ fn describe_subject(
     match subject {
         Subject::Empty => Ok(vec![]),
         Subject::Known => Ok(vec!["known"]),
-        Subject::Model { path, bytes } => {
+        Subject::Model { path, bytes, audio } => {
             let path = path.canonicalize().map_err(McuError::file(path))?;
             let crc = no_std_core::crc32(bytes);
             command
                 .env("PITH_MCU_IMAGE", path)
                 .env("PITH_MCU_IMAGE_CRC", format!("{crc:08x}"));
-            Ok(vec!["model"])
+            let subject = if audio { "audio" } else { "model" };
+            Ok(families(bytes).into_iter().chain([subject]).collect())
         }
     }
+}
+
+/// What the runtime must be built with to know the image's operators.
+fn families(image: &[u8]) -> BTreeSet<&'static str> {
+    let model = Model::parse(image).ok();
+    let operators = model.iter().flat_map(Model::operators);
+    operators
+        .flat_map(|op| op.features().collect::<Vec<_>>())
+        .collect()
 }
 
 fn run(mut command: Command, core: Core, log: &Path) -> Result<(), McuError> {

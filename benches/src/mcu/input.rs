@@ -1,20 +1,24 @@
-//! What is fed to the model: an array of floats, quantized as the image says, or random integers.
+//! What is fed to the model: an array of floats, quantized as the image says, clips of sound, or random
+//! integers.
 
 use crate::mcu::McuError;
 use compress::host::quantize;
+use edge_runtime::frontend::{FRACTION_BITS, FrontEnd, Parameters};
 use no_std_core::Model;
 use npyz::{NpyFile, Order};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Quantized inputs of one length, channels last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inputs {
     elements: usize,
     values: Vec<i8>,
+    /// Samples that the device is to make the values of, where it is.
+    clips: Vec<Vec<i16>>,
 }
 
 /// Most inputs of one run, in bytes: what the boards can take.
@@ -23,7 +27,12 @@ const MAX_BYTES: u64 = 16 << 20;
 impl Inputs {
     /// From integers, `elements` each.
     pub fn new(elements: usize, values: Vec<i8>) -> Self {
-        Self { elements, values }
+        let clips = Vec::new();
+        Self {
+            elements,
+            values,
+            clips,
+        }
     }
 
     /// `count` inputs of random integers: never zeros, which hide mistakes and cost less.
@@ -55,9 +64,47 @@ impl Inputs {
         }
         let values = floats
             .chunks_exact(model.input_len())
-            .flat_map(|input| quantize(&model.input(), input))
+            .flat_map(|input| quantize(model, input))
             .collect();
         Ok(Self::new(model.input_len(), values))
+    }
+
+    /// Reads WAV files, of whose samples the device's front end has to make what the host's does.
+    ///
+    /// # Errors
+    /// When the model does not say how its input is made of sound, or a file is not a clip at its
+    /// sampling rate.
+    pub fn listen(paths: &[PathBuf], model: &Model) -> Result<Self, McuError> {
+        let name = paths.first().cloned().unwrap_or_default();
+        let invalid = |reason| McuError::Input {
+            path: name.clone(),
+            reason,
+        };
+        let parameters = audio(model).map_err(invalid)?;
+        let clip = |path: &PathBuf| trainer::data::clip(path, parameters.rate());
+        let clips: Vec<Vec<i16>> = paths.iter().map(clip).collect::<Result<_, _>>()?;
+        let needed = parameters.workspace();
+        let (mut words, mut halves) = (vec![0; needed.words], vec![0; needed.halves]);
+        let mut values = vec![0; parameters.features() * clips.len()];
+        if let Ok(mut front_end) = FrontEnd::new(&parameters, &mut words, &mut halves) {
+            let pairs = clips.iter().zip(values.chunks_mut(parameters.features()));
+            pairs.for_each(|(clip, features)| front_end.clip(clip, features));
+        }
+        Ok(Self::sound(parameters.features(), values, clips))
+    }
+
+    /// Clips, and what must be made of them.
+    pub(crate) fn sound(elements: usize, values: Vec<i8>, clips: Vec<Vec<i16>>) -> Self {
+        Self {
+            elements,
+            values,
+            clips,
+        }
+    }
+
+    /// Whether the device gets clips of sound.
+    pub fn is_sound(&self) -> bool {
+        !self.clips.is_empty()
     }
 
     /// How many.
@@ -72,15 +119,42 @@ impl Inputs {
 
     /// The first alone.
     pub fn first(&self) -> Self {
-        let values = self.iter().next().unwrap_or(&[]).to_vec();
-        Self::new(self.elements, values)
+        Self {
+            elements: self.elements,
+            values: self.iter().next().unwrap_or(&[]).to_vec(),
+            clips: self.clips.iter().take(1).cloned().collect(),
+        }
     }
 
-    /// As the firmware reads them: their number (u32), then their bytes.
+    /// As the firmware reads them: their number (u32), then their bytes; of clips, each one's number of
+    /// samples (u32) and these, in whole words.
     pub(crate) fn blob(&self) -> Vec<u8> {
-        let count = self.count() as u32;
-        let bytes = self.values.iter().map(|&value| value as u8);
-        count.to_le_bytes().into_iter().chain(bytes).collect()
+        let mut blob = (self.count() as u32).to_le_bytes().to_vec();
+        for clip in &self.clips {
+            blob.extend((clip.len() as u32).to_le_bytes());
+            blob.extend(clip.iter().flat_map(|sample| sample.to_le_bytes()));
+            blob.resize(blob.len().next_multiple_of(4), 0);
+        }
+        if !self.is_sound() {
+            blob.extend(self.values.iter().map(|&value| value as u8));
+        }
+        blob
+    }
+}
+
+/// How the image's input is made of sound.
+fn audio(model: &Model) -> Result<Parameters, String> {
+    let parameters = Parameters::of(model)
+        .ok_or("the image takes no audio features; train it on wav: data")?
+        .map_err(|e| format!("the image's description of its audio features: {e}"))?;
+    let (input, scale) = (model.input(), 1.0 / (1 << FRACTION_BITS) as f32);
+    let of_front_end = input.shape.len() == parameters.features()
+        && f32::from_bits(input.scale_bits) == scale
+        && input.zero_point == parameters.zero_point();
+    if of_front_end {
+        Ok(parameters)
+    } else {
+        Err("the image's input is not what its audio features are; compress it anew".into())
     }
 }
 
@@ -120,6 +194,26 @@ fn floats(array: NpyFile<BufReader<File>>) -> Result<Vec<f32>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clips_are_written_in_whole_words() {
+        let inputs = Inputs {
+            elements: 1,
+            values: vec![7, 8],
+            clips: vec![vec![1, -1, 2], vec![3, 4]],
+        };
+        let words: Vec<[u8; 4]> = inputs.blob().as_chunks::<4>().0.to_vec();
+        let expected: [[u8; 4]; 6] = [
+            [2, 0, 0, 0],
+            [3, 0, 0, 0],
+            [1, 0, 255, 255],
+            [2, 0, 0, 0],
+            [2, 0, 0, 0],
+            [3, 0, 4, 0],
+        ];
+        assert_eq!(words, expected);
+        assert_eq!(inputs.first().blob()[..8], [1, 0, 0, 0, 3, 0, 0, 0]);
+    }
 
     #[test]
     fn shapes_are_one_input_or_a_batch() {

@@ -1,6 +1,7 @@
 //! The measurement as a whole.
 
-use crate::mcu::{Core, Emulator, Firmware, Inputs, McuError, Memory, Subject, twin};
+use crate::mcu::{Core, Emulator, Firmware, Inference, Inputs, McuError, Memory, Subject, twin};
+use edge_runtime::frontend::{Parameters, Workspace};
 use no_std_core::Model;
 use serde::Serialize;
 use std::path::Path;
@@ -35,7 +36,7 @@ pub struct Measurement {
     pub arena_bytes: usize,
     /// Deepest stack of parsing, setting up and running.
     pub stack_bytes: u32,
-    /// Statics other than the arena.
+    /// Statics other than the arena and the front end's workspace.
     pub static_bytes: u64,
     /// The integers for the first input.
     pub output: Vec<i8>,
@@ -43,6 +44,36 @@ pub struct Measurement {
     pub matches_host: bool,
     /// Inputs for which the integers are those of the host.
     pub inputs_compared: usize,
+    /// Where inputs are clips of sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub front_end: Option<FrontEndCost>,
+}
+
+/// What making the input of sound costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FrontEndCost {
+    /// Instructions for the first clip, exactly; the inference's are apart.
+    pub instructions: u64,
+    /// Frames of a clip.
+    pub frames: usize,
+    /// Its tables and buffers, in bytes.
+    pub workspace_bytes: usize,
+    /// The integers for the first clip.
+    pub features: Vec<i8>,
+}
+
+impl FrontEndCost {
+    fn of(model: &Model, second: Option<&Inference>) -> Option<Self> {
+        let heard = second?.heard.as_ref()?;
+        let parameters = Parameters::of(model)?.ok()?;
+        let Workspace { words, halves } = parameters.workspace();
+        Some(Self {
+            instructions: heard.instructions,
+            frames: parameters.frames(),
+            workspace_bytes: 4 * words + 2 * halves,
+            features: heard.features.clone(),
+        })
+    }
 }
 
 /// Left free below the deepest stack seen, in bytes.
@@ -72,6 +103,7 @@ pub fn measure(
     let subject = Subject::Model {
         path,
         bytes: &bytes,
+        audio: inputs.is_sound(),
     };
 
     let ample = build(subject, Memory::ample(core))?;
@@ -82,10 +114,13 @@ pub fn measure(
     };
     let firmware = build(subject, tight)?;
     let run = emulator.run(&firmware, &inputs, &name)?;
-    twin::compare(&run, &twin::outputs(&model, &inputs), &name, core.name())?;
+    let outputs = twin::outputs(&model, &inputs);
+    twin::compare(&run, &inputs, &outputs, &name, core.name())?;
 
     let empty = build(Subject::Empty, Memory::ample(core))?;
     let second = run.inferences.get(1);
+    let front_end = FrontEndCost::of(&model, second);
+    let workspace = front_end.as_ref().map_or(0, |f| f.workspace_bytes);
     Ok(Measurement {
         model: name,
         core,
@@ -95,9 +130,10 @@ pub fn measure(
         image_bytes: bytes.len(),
         arena_bytes: model.arena_bytes(),
         stack_bytes: run.stack,
-        static_bytes: firmware.sizes.statics - model.arena_bytes() as u64,
+        static_bytes: firmware.sizes.statics - (model.arena_bytes() + workspace) as u64,
         output: second.map_or(Vec::new(), |inference| inference.output.clone()),
         matches_host: true,
         inputs_compared: inputs.count(),
+        front_end,
     })
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! measure       twice: to learn what the firmware needs, then linked with just that
-//!  ├ Inputs     quantized on the host, or random                           input
+//!  ├ Inputs     quantized on the host, clips of sound, or random           input
 //!  ├ host twin  what must come out                                         twin
 //!  ├ Firmware   benches/firmware around the image, by Cargo                firmware, toolchain
 //!  │  └ Sizes   what it takes of flash and RAM                             elf
@@ -25,9 +25,9 @@ mod twin;
 
 pub use board::{Board, Core, Region, Timer};
 pub use elf::Sizes;
-pub use emulator::{Emulator, Inference, Run};
+pub use emulator::{Emulator, Heard, Inference, Run};
 pub use error::McuError;
 pub use firmware::{Firmware, Memory, Subject, target_folder};
 pub use input::Inputs;
-pub use measure::{Measurement, Options, measure};
+pub use measure::{FrontEndCost, Measurement, Options, measure};
 pub use toolchain::Toolchain;

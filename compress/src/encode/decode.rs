@@ -1,10 +1,11 @@
 //! An image back to the program it was written from, and the account of its bytes.
 
-use super::image::{Layer, assemble, layer};
+use super::image::{Layer, assemble, layers};
+use super::kinds::kind;
 use super::ledger::Ledger;
 use super::weights::{self, Written};
 use crate::plan::ArenaPlan;
-use crate::program::{Kind, Linear, Operator, Program, Tensor};
+use crate::program::{Linear, Operator, Program, Tensor};
 use no_std_core::Model;
 use no_std_core::operator;
 use no_std_core::weights::{Positions, Values, Weights};
@@ -25,6 +26,7 @@ pub fn decode(model: &Model) -> Program {
         shape: t.shape,
         scale: f32::from_bits(t.scale_bits),
         zero_point: t.zero_point,
+        wide: t.wide,
     });
     let operators = model.operators().enumerate().map(|(i, op)| Operator {
         name: format!("operator{i}"),
@@ -43,93 +45,6 @@ pub fn decode(model: &Model) -> Program {
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect(),
     }
-}
-
-fn kind(place: usize, op: &operator::Operator) -> Kind {
-    match &op.kind {
-        operator::Kind::Dense(stored) => Kind::Dense(linear(place, stored, Vec::new())),
-        operator::Kind::Conv {
-            window,
-            dilation,
-            groups,
-            linear: stored,
-            ..
-        } => {
-            let shape = vec![
-                stored.weights.rows,
-                op.input.shape.channels / groups,
-                window.kernel[0],
-                window.kernel[1],
-            ];
-            let linear = linear(place, stored, shape);
-            Kind::Conv {
-                window: *window,
-                dilation: *dilation,
-                groups: *groups,
-                linear,
-            }
-        }
-        operator::Kind::MaxPool(window) => Kind::MaxPool(*window),
-        operator::Kind::AveragePool {
-            window,
-            count_include_pad,
-        } => Kind::AveragePool {
-            window: *window,
-            count_include_pad: *count_include_pad,
-        },
-        operator::Kind::Clamp(range) => Kind::Clamp(*range),
-        operator::Kind::Table(table) => Kind::Table(table.iter().map(|&y| y as i8).collect()),
-        operator::Kind::Softmax { exponentials } => Kind::Softmax(
-            exponentials
-                .chunks_exact(2)
-                .map(|e| u16::from_le_bytes([e[0], e[1]]))
-                .collect(),
-        ),
-        operator::Kind::Add {
-            other,
-            mantissas,
-            shift,
-            range,
-        } => Kind::Add {
-            other: other.number as usize,
-            mantissas: *mantissas,
-            shift: *shift,
-            range: *range,
-        },
-    }
-}
-
-fn linear(place: usize, stored: &operator::Linear, shape: Vec<usize>) -> Linear {
-    let (rows, columns) = (stored.weights.rows, stored.weights.columns);
-    let mut biases = stored.biases();
-    let mut multipliers = stored.multipliers();
-    let distinct = if stored.per_channel() { rows } else { 1 };
-    Linear {
-        name: format!("weights{place}"),
-        shape: if shape.is_empty() {
-            vec![rows, columns]
-        } else {
-            shape
-        },
-        rows,
-        columns,
-        weights: integers(&stored.weights),
-        multipliers: (0..distinct).map(|_| multipliers.take()).collect(),
-        biases: (0..rows).map(|_| biases.take()).collect(),
-        bias_shift: stored.bias_shift(),
-        range: stored.range,
-    }
-}
-
-/// Every weight, row-major.
-fn integers(stored: &Weights) -> Vec<i8> {
-    let mut weights = vec![0; stored.rows * stored.columns];
-    let mut scratch = vec![0; stored.table_bytes()];
-    let mut reader = stored.reader(&mut scratch);
-    for row in weights.chunks_mut(stored.columns.max(1)) {
-        reader.row(&mut |column, weight| row[column] = weight as i8);
-    }
-    weights
 }
 
 /// Name of a form, for people.
@@ -154,11 +69,8 @@ const MAX_WEIGHTS: u64 = 1 << 24;
 pub fn recount(model: &Model) -> Option<Recount> {
     let weights = model
         .operators()
-        .filter_map(|op| {
-            op.kind
-                .linear()
-                .map(|l| (l.weights.rows, l.weights.columns))
-        })
+        .flat_map(|op| op.kind.linears().collect::<Vec<_>>())
+        .map(|linear| (linear.weights.rows, linear.weights.columns))
         .fold(0u64, |sum, (rows, columns)| {
             sum.saturating_add((rows as u64).saturating_mul(columns as u64))
         });
@@ -166,18 +78,19 @@ pub fn recount(model: &Model) -> Option<Recount> {
         return None;
     }
     let program = decode(model);
-    let forms: Vec<Option<Written>> = model
+    let written = |stored: operator::Linear, linear: &Linear| {
+        let stored = &stored.weights;
+        weights::find(&linear.weights, &encoding(stored), stored.stream())
+    };
+    let forms: Vec<Vec<Written>> = model
         .operators()
         .zip(&program.operators)
-        .map(
-            |(stored, op)| match (stored.kind.linear(), op.kind.linear()) {
-                (Some(stored), Some(linear)) => {
-                    let weights = &stored.weights;
-                    weights::find(&linear.weights, &encoding(weights), weights.stream()).map(Some)
-                }
-                _ => Some(None),
-            },
-        )
+        .map(|(stored, op)| {
+            let pairs = stored.kind.linears().zip(op.kind.linears());
+            pairs
+                .map(|(stored, linear)| written(stored, linear))
+                .collect()
+        })
         .collect::<Option<_>>()?;
     let plan = ArenaPlan {
         arena_bytes: model.arena_bytes(),
@@ -189,12 +102,7 @@ pub fn recount(model: &Model) -> Option<Recount> {
     if image.bytes() != model.bytes() {
         return None;
     }
-    let layers = program
-        .operators
-        .iter()
-        .zip(&forms)
-        .filter_map(|(op, form)| layer(op, form.as_ref()))
-        .collect();
+    let layers = layers(&program, &forms);
     Some(Recount {
         ledger: image.ledger(),
         layers,

@@ -1,11 +1,14 @@
 //! The image as a whole. Its layout is specified in `no_std-core/FORMAT.md`.
 
 use super::ledger::{Category, Ledger};
+use super::operators;
 use super::weights::{self, Coding, Written};
 use super::writer::Writer;
 use crate::plan::{self, ArenaPlan};
 use crate::program::{Kind, Linear, Operator, Program, Tensor};
-use no_std_core::operator::{FILTER_ENTRY_BYTES, Window, codable, opcode, window_flag};
+use no_std_core::operator::{FILTER_ENTRY_BYTES, codable};
+use no_std_core::overlap;
+use no_std_core::tensor::WIDE;
 use no_std_core::{FormatError, MAGIC, Model, PREFIX_BYTES, VERSION, crc32};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +48,9 @@ pub enum EncodeError {
     /// The finished image does not pass the reader's own check: a layer beyond the format's bounds.
     #[error("the network is beyond what an image can hold: {0}")]
     Rejected(#[from] FormatError),
+    /// Sums of products with int16 activations that 32 bits may not hold.
+    #[error("the sums of '{0}' over int16 activations may leave 32 bits; keep its input int8")]
+    Wide(String),
 }
 
 /// Writes a program as an image and reads it back.
@@ -52,34 +58,34 @@ pub enum EncodeError {
 /// # Errors
 /// When a layer is beyond the format's bounds (a row of more than 65,536 weights, say).
 pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError> {
-    let forms: Vec<Option<Written>> = program
+    check_wide(program)?;
+    let forms: Vec<Vec<Written>> = program
         .operators
         .iter()
         .map(|op| {
-            let linear = op.kind.linear()?;
-            Some(weights::write(
-                &linear.weights,
-                allowed(program, op, coding),
-            ))
+            let coding = allowed(program, op, coding);
+            let written = |linear: &Linear| weights::write(&linear.weights, coding);
+            op.kind.linears().into_iter().map(written).collect()
         })
         .collect();
     let scratch: Vec<usize> = program
         .operators
         .iter()
         .zip(&forms)
-        .map(|(op, form)| scratch_bytes(op, form.as_ref()))
+        .map(|(op, forms)| scratch_bytes(op, forms))
         .collect();
-    let plan = plan::plan(program, &scratch);
+    let clearances: Vec<Option<usize>> = program
+        .operators
+        .iter()
+        .zip(&forms)
+        .map(|(op, forms)| clearance(program, op, forms))
+        .collect();
+    let plan = plan::plan(program, &scratch, &clearances);
     let image = assemble(program, &forms, &plan);
     let ledger = image.ledger();
     let bytes = image.into_bytes();
     Model::parse(&bytes)?;
-    let layers = program
-        .operators
-        .iter()
-        .zip(&forms)
-        .filter_map(|(op, form)| layer(op, form.as_ref()))
-        .collect();
+    let layers = layers(program, &forms);
     Ok(Encoded {
         bytes,
         ledger,
@@ -88,26 +94,58 @@ pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError>
     })
 }
 
-/// A convolution over too large an image, or of too many taps, cannot be coded.
+/// Sums of products with int16 activations wrap around in the kernels: here they are proved not to.
+fn check_wide(program: &Program) -> Result<(), EncodeError> {
+    let wide = |op: &&Operator| program.tensors[op.input].wide;
+    let reading = program.operators.iter().filter(wide);
+    for linear in reading.flat_map(|op| op.kind.linears()) {
+        let largest = |(weights, bias): (&[i8], &i32)| {
+            let sum: u64 = weights.iter().map(|w| u64::from(w.unsigned_abs())).sum();
+            (sum << 15) + u64::from(bias.unsigned_abs())
+        };
+        let rows = linear.weights.chunks(linear.columns.max(1));
+        if rows
+            .zip(&linear.biases)
+            .map(largest)
+            .any(|sum| sum > i32::MAX as u64)
+        {
+            return Err(EncodeError::Wide(linear.name.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn is_wide(program: &Program, op: &Operator) -> bool {
+    program.tensors[op.input].wide || program.tensors[op.output].wide
+}
+
+/// A convolution over too large an image, or of too many taps, cannot be coded; nor can what reads or
+/// writes int16.
 fn allowed(program: &Program, op: &Operator, coding: Coding) -> Coding {
     match &op.kind {
-        Kind::Conv {
-            window, dilation, ..
-        } if !codable(window, *dilation, &program.tensors[op.input].shape) => Coding::Plain,
+        _ if is_wide(program, op) => Coding::Plain,
+        Kind::Conv { window, .. } if !codable(window, &program.tensors[op.input].shape) => {
+            Coding::Plain
+        }
         _ => coding,
     }
 }
 
-pub(super) fn layer(op: &Operator, form: Option<&Written>) -> Option<Layer> {
-    let (linear, form) = (op.kind.linear()?, form?);
-    Some(Layer {
+pub(super) fn layers(program: &Program, forms: &[Vec<Written>]) -> Vec<Layer> {
+    let operators = program.operators.iter().zip(forms);
+    let matrices = operators.flat_map(|(op, forms)| op.kind.linears().into_iter().zip(forms));
+    matrices.map(|(linear, form)| layer(linear, form)).collect()
+}
+
+fn layer(linear: &Linear, form: &Written) -> Layer {
+    Layer {
         name: linear.name.clone(),
         shape: linear.shape.clone(),
         nonzero: linear.weights.iter().filter(|&&w| w != 0).count(),
         encoding: form.encoding.clone(),
         bytes: form.len(),
         entropy_bits: form.entropy_bits,
-    })
+    }
 }
 
 /// Most weights in one row.
@@ -122,7 +160,7 @@ fn filter_weights(linear: &Linear) -> usize {
 }
 
 /// As many entries as the form visits weights: forms that code every position visit zeros too.
-fn filter_entries(linear: &Linear, form: &Written) -> usize {
+pub(super) fn filter_entries(linear: &Linear, form: &Written) -> usize {
     if form.visits_zeros {
         linear.columns
     } else {
@@ -130,19 +168,39 @@ fn filter_entries(linear: &Linear, form: &Written) -> usize {
     }
 }
 
-fn scratch_bytes(op: &Operator, form: Option<&Written>) -> usize {
-    match (&op.kind, form) {
-        (Kind::Conv { linear, .. }, Some(form)) if !form.plain => {
-            form.table_bytes + filter_entries(linear, form) * FILTER_ENTRY_BYTES
+/// What [`no_std_core::operator::Operator::clearance`] will be.
+fn clearance(program: &Program, op: &Operator, forms: &[Written]) -> Option<usize> {
+    if is_wide(program, op) {
+        return None;
+    }
+    let window = match &op.kind {
+        Kind::Conv { window, .. } if forms.iter().all(|form| form.plain) => window,
+        Kind::MaxPool(window) | Kind::AveragePool { window, .. } => window,
+        _ => return None,
+    };
+    let [input, output] = [op.input, op.output].map(|t| &program.tensors[t].shape);
+    Some(overlap::clearance(window, input, output))
+}
+
+/// What [`no_std_core::operator::Kind::scratch_bytes`] will be.
+fn scratch_bytes(op: &Operator, forms: &[Written]) -> usize {
+    let tables = forms.iter().map(|form| form.table_bytes).max().unwrap_or(0);
+    match (&op.kind, forms) {
+        (Kind::Conv { linear, .. }, [form]) if !form.plain => {
+            tables + filter_entries(linear, form) * FILTER_ENTRY_BYTES
         }
-        (_, Some(form)) => form.table_bytes,
-        _ => 0,
+        (Kind::Recurrent(layer), _) => {
+            let (rows, hidden) = (layer.hidden.rows, layer.hidden.columns);
+            let states = if layer.cell.has_state() { 3 } else { 1 };
+            states * hidden + 2 * rows + tables
+        }
+        _ => tables,
     }
 }
 
 /// The header's length field has the width that makes the whole consistent; alignment depends on
 /// it, so widths are tried from the smallest.
-pub(super) fn assemble(program: &Program, forms: &[Option<Written>], plan: &ArenaPlan) -> Writer {
+pub(super) fn assemble(program: &Program, forms: &[Vec<Written>], plan: &ArenaPlan) -> Writer {
     let mut length = 0;
     loop {
         let mut image = Writer::default();
@@ -160,7 +218,7 @@ pub(super) fn assemble(program: &Program, forms: &[Option<Written>], plan: &Aren
     }
 }
 
-fn body(image: &mut Writer, program: &Program, forms: &[Option<Written>], plan: &ArenaPlan) {
+fn body(image: &mut Writer, program: &Program, forms: &[Vec<Written>], plan: &ArenaPlan) {
     // Cores of kilobytes do not see more.
     image.varint(Category::Header, program.macs.min(u32::MAX.into()) as usize);
     image.varint(Category::Header, plan.arena_bytes);
@@ -171,13 +229,13 @@ fn body(image: &mut Writer, program: &Program, forms: &[Option<Written>], plan: 
         write_tensor(image, tensor, offset);
     }
     image.varint(Category::Header, program.operators.len());
-    for ((op, form), &scratch) in program
+    for ((op, forms), &scratch) in program
         .operators
         .iter()
         .zip(forms)
         .zip(&plan.scratch_offsets)
     {
-        write_operator(image, op, form.as_ref(), scratch);
+        operators::write(image, op, forms, scratch);
     }
     image.varint(Category::Metadata, program.metadata.len());
     for text in program
@@ -198,137 +256,8 @@ fn write_tensor(image: &mut Writer, tensor: &Tensor, offset: usize) {
         image.varint(Category::Tensors, shape.height);
         image.varint(Category::Tensors, shape.width);
     }
-    image.u32(Category::Tensors, tensor.scale.to_bits());
+    let wide = if tensor.wide { WIDE } else { 0 };
+    image.u32(Category::Tensors, tensor.scale.to_bits() | wide);
     image.i8(Category::Tensors, tensor.zero_point);
     image.varint(Category::Tensors, offset);
-}
-
-fn write_operator(image: &mut Writer, op: &Operator, form: Option<&Written>, scratch: usize) {
-    let number = match op.kind {
-        Kind::Dense(_) => opcode::DENSE,
-        Kind::Conv { .. } => opcode::CONV,
-        Kind::MaxPool(_) => opcode::MAX_POOL,
-        Kind::AveragePool { .. } => opcode::AVERAGE_POOL,
-        Kind::Clamp(_) => opcode::CLAMP,
-        Kind::Table(_) => opcode::TABLE,
-        Kind::Softmax(_) => opcode::SOFTMAX,
-        Kind::Add { .. } => opcode::ADD,
-    };
-    image.u8(Category::Operators, number);
-    for place in [op.input, op.output, scratch] {
-        image.varint(Category::Operators, place);
-    }
-    match &op.kind {
-        Kind::Dense(linear) => write_linear(image, linear, form),
-        Kind::Conv {
-            window,
-            dilation,
-            groups,
-            linear,
-        } => {
-            write_window(image, window, *dilation, *groups, 0);
-            let entries = form.map_or(0, |form| filter_entries(linear, form));
-            image.varint(Category::Operators, entries);
-            write_linear(image, linear, form);
-        }
-        Kind::MaxPool(window) => write_window(image, window, [1, 1], 1, 0),
-        Kind::AveragePool {
-            window,
-            count_include_pad,
-        } => {
-            let flag = if *count_include_pad {
-                window_flag::COUNT_INCLUDE_PAD
-            } else {
-                0
-            };
-            write_window(image, window, [1, 1], 1, flag);
-        }
-        Kind::Clamp(range) => write_range(image, range),
-        Kind::Table(table) => table.iter().for_each(|&y| image.i8(Category::Operators, y)),
-        Kind::Softmax(exponentials) => {
-            image.u8(Category::Operators, (exponentials.len() - 1) as u8);
-            exponentials
-                .iter()
-                .for_each(|e| image.put(Category::Operators, &e.to_le_bytes()));
-        }
-        Kind::Add {
-            other,
-            mantissas,
-            shift,
-            range,
-        } => {
-            image.varint(Category::Operators, *other);
-            write_range(image, range);
-            mantissas
-                .iter()
-                .for_each(|&m| image.u32(Category::Scales, m as u32));
-            image.u8(Category::Scales, *shift);
-        }
-    }
-}
-
-fn write_range(image: &mut Writer, range: &no_std_core::numerics::Output) {
-    image.i8(Category::Operators, range.min);
-    image.i8(Category::Operators, range.max);
-}
-
-fn write_window(
-    image: &mut Writer,
-    window: &Window,
-    dilation: [usize; 2],
-    groups: usize,
-    extra: u8,
-) {
-    let optional = [
-        (window.padding != [0, 0], window_flag::PADDING),
-        (window.stride != [1, 1], window_flag::STRIDE),
-        (dilation != [1, 1], window_flag::DILATION),
-        (groups != 1, window_flag::GROUPS),
-    ];
-    let flags = optional.iter().fold(
-        extra,
-        |flags, &(present, flag)| if present { flags | flag } else { flags },
-    );
-    image.u8(Category::Operators, flags);
-    let pairs = [
-        (true, window.kernel),
-        (optional[0].0, window.padding),
-        (optional[1].0, window.stride),
-        (optional[2].0, dilation),
-    ];
-    for (_, pair) in pairs.into_iter().filter(|&(present, _)| present) {
-        pair.into_iter()
-            .for_each(|side| image.varint(Category::Operators, side));
-    }
-    if groups != 1 {
-        image.varint(Category::Operators, groups);
-    }
-}
-
-fn write_linear(image: &mut Writer, linear: &Linear, form: Option<&Written>) {
-    image.u8(Category::Operators, (linear.multipliers.len() > 1) as u8);
-    write_range(image, &linear.range);
-    for multiplier in &linear.multipliers {
-        image.u32(Category::Scales, multiplier.mantissa as u32);
-        image.u8(Category::Scales, multiplier.shift);
-    }
-    write_biases(image, &linear.biases, linear.bias_shift);
-    if let Some(form) = form {
-        form.append_to(image);
-    }
-}
-
-/// Biases at the least width that holds them all.
-fn write_biases(image: &mut Writer, biases: &[i32], shift: u8) {
-    let width_of = |bias: i32| 33 - (if bias < 0 { !bias } else { bias }).leading_zeros() as usize;
-    let stored: Vec<i32> = biases.iter().map(|bias| bias >> shift).collect();
-    if stored.iter().all(|&bias| bias == 0) {
-        return image.u8(Category::Biases, 0);
-    }
-    let width = stored.iter().map(|&bias| width_of(bias)).max().unwrap_or(1);
-    image.u8(Category::Biases, width as u8);
-    image.u8(Category::Biases, shift);
-    let mut bits = super::bits::BitWriter::default();
-    stored.iter().for_each(|&bias| bits.put(bias as u32, width));
-    image.put(Category::Biases, &bits.into_bytes());
 }

@@ -1,7 +1,7 @@
-use super::{LowerError, unsupported};
+use super::{LowerError, Refused};
 use crate::program::{Linear, Tensor};
 use no_std_core::numerics::{MAX_BIAS, MAX_ROW, Multiplier, Output};
-use trainer::graph::{Graph, Node, Op, Parameter};
+use trainer::graph::{Graph, Grid, ParamId, Parameter};
 
 /// Largest error that storing a bias with fewer bits may add to an activation, in integer steps.
 const BIAS_TOLERANCE: f64 = 1.0 / 8.0;
@@ -9,148 +9,154 @@ const BIAS_TOLERANCE: f64 = 1.0 / 8.0;
 /// Most bits of a stored bias (what `BitReader::read_signed` yields at once).
 const MAX_BIAS_BITS: u32 = 25;
 
-/// A dense layer. Where its input is a flattened image, columns are put in channels-last order.
-pub(super) fn dense(
-    graph: &Graph,
-    node: &Node,
-    x: &Tensor,
-    y: &Tensor,
-    range: Output,
-) -> Result<Linear, LowerError> {
-    let order = transpose(x.shape.channels, x.shape.height * x.shape.width);
-    linear(graph, node, &order, x, y, range)
+/// How many bits of a bias are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Biases {
+    /// As few as change an activation by less than an eighth of a step.
+    Rounded,
+    /// All: those of a model whose integers are to stay what they are.
+    Exact,
 }
 
-/// A convolution, its filters in the order (ky, kx, channel).
-pub(super) fn conv(
-    graph: &Graph,
-    node: &Node,
-    x: &Tensor,
-    y: &Tensor,
-    range: Output,
-) -> Result<Linear, LowerError> {
-    let Op::Conv { weight, .. } = node.op else {
-        return Err(unsupported(node, "is not a convolution"));
-    };
-    let shape = &graph.parameter(weight).shape;
-    linear(
-        graph,
-        node,
-        &transpose(shape[1], shape[2] * shape[3]),
-        x,
-        y,
-        range,
-    )
+/// Weights on their grids and real biases.
+pub(super) struct Matrix {
+    pub(super) name: String,
+    /// In the graph, for reports.
+    pub(super) shape: Vec<usize>,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Row-major.
+    pub(super) weights: Vec<i8>,
+    /// Of the weights: one for all rows, or one per row.
+    pub(super) scales: Vec<f64>,
+    /// Per row.
+    pub(super) biases: Vec<f64>,
 }
 
-/// Places of `[channels, plane]` elements, read in the order `[plane, channels]`.
-fn transpose(channels: usize, plane: usize) -> Vec<usize> {
-    (0..plane)
-        .flat_map(|p| (0..channels).map(move |c| c * plane + p))
-        .collect()
-}
-
-fn linear(
-    graph: &Graph,
-    node: &Node,
-    order: &[usize],
-    x: &Tensor,
-    y: &Tensor,
-    range: Output,
-) -> Result<Linear, LowerError> {
-    let weight = node
-        .op
-        .weight()
-        .ok_or_else(|| unsupported(node, "has no weights"))?;
-    let parameter = graph.parameter(weight);
-    let (rows, columns) = (parameter.shape[0], order.len());
-    if columns > MAX_ROW {
-        return Err(unsupported(
-            node,
-            format!("sums {columns} products; images allow {MAX_ROW}"),
-        ));
-    }
-    let weights = integers(parameter, order)?;
-    let grid = parameter
-        .grid
-        .as_ref()
-        .ok_or_else(|| LowerError::NoGrid(parameter.name.clone()))?;
-    let scales: Vec<f64> = grid
-        .scale
-        .iter()
-        .map(|&s| s as f64 * x.scale as f64)
-        .collect();
-    let multipliers = scales
-        .iter()
-        .map(|s| multiplier(s / y.scale as f64))
-        .collect();
-    let of_row = |row: usize| scales[if scales.len() == 1 { 0 } else { row }];
-    let bias = match node.op.bias() {
-        Some(id) => real_biases(graph.parameter(id))?,
-        None => vec![0.0; rows],
-    };
-    let exact: Vec<i64> = weights
-        .chunks(columns)
-        .zip(&bias)
-        .enumerate()
-        .map(|(row, (weights, &bias))| {
-            let zero: i64 = weights.iter().map(|&w| w as i64).sum::<i64>() * x.zero_point as i64;
-            ((bias as f64 / of_row(row)).round() as i64).saturating_sub(zero)
+impl Matrix {
+    /// A parameter whose first axis are the rows, columns in the order given.
+    pub(super) fn new(
+        graph: &Graph,
+        weight: ParamId,
+        bias: Option<ParamId>,
+        order: &[usize],
+    ) -> Result<Self, LowerError> {
+        let parameter = graph.parameter(weight);
+        let (grid, latent) = on_grid(parameter)?;
+        let rows = parameter.shape[0];
+        let row = |(row, values): (usize, &[f32])| -> Vec<i8> {
+            let integer = |&i: &usize| grid.quantize(values[i], row) as i8;
+            order.iter().map(integer).collect()
+        };
+        Ok(Self {
+            name: parameter.name.clone(),
+            shape: parameter.shape.clone(),
+            rows,
+            columns: order.len(),
+            weights: latent
+                .chunks(order.len().max(1))
+                .enumerate()
+                .flat_map(row)
+                .collect(),
+            scales: grid.scale.iter().map(|&s| s.into()).collect(),
+            biases: real_biases(graph, bias, rows)?,
         })
-        .collect();
-    if exact.iter().any(|b| b.unsigned_abs() > MAX_BIAS as u64) {
-        return Err(LowerError::BiasRange(parameter.name.clone()));
     }
-    let largest = scales
-        .iter()
-        .fold(0.0f64, |max, s| max.max(s / y.scale as f64));
-    let bias_shift = bias_shift(&exact, largest);
-    Ok(Linear {
-        name: parameter.name.clone(),
-        shape: parameter.shape.clone(),
-        rows,
-        columns,
-        weights,
-        multipliers,
-        biases: exact.iter().map(|&b| rounded(b, bias_shift)).collect(),
-        bias_shift,
-        range,
-    })
+
+    /// Ones, so that a row sums what it reads times a factor.
+    pub(super) fn ones(name: &str, columns: usize, factor: f64) -> Self {
+        Self {
+            name: name.to_owned(),
+            shape: vec![1, columns],
+            rows: 1,
+            columns,
+            weights: vec![1; columns],
+            scales: vec![factor],
+            biases: vec![0.0],
+        }
+    }
+
+    /// What turns the sums over inputs like `x` into integers of scale `y`.
+    pub(super) fn linear(
+        &self,
+        x: &Tensor,
+        y: f64,
+        range: Output,
+        stored: Biases,
+    ) -> Result<Linear, LowerError> {
+        if self.columns > MAX_ROW {
+            let reason = format!("sums {} products; images allow {MAX_ROW}", self.columns);
+            return Err(Refused(reason).into());
+        }
+        let scales: Vec<f64> = self.scales.iter().map(|s| s * f64::from(x.scale)).collect();
+        let of_row = |row: usize| scales[if scales.len() == 1 { 0 } else { row }];
+        let rows = self.weights.chunks(self.columns).zip(&self.biases);
+        let exact: Vec<i64> = rows
+            .enumerate()
+            .map(|(row, (weights, bias))| {
+                let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
+                let bias = (bias / of_row(row)).round() as i64;
+                bias.saturating_sub(sum * i64::from(x.zero_point))
+            })
+            .collect();
+        if exact.iter().any(|b| b.unsigned_abs() > MAX_BIAS as u64) {
+            return Err(LowerError::BiasRange(self.name.clone()));
+        }
+        let largest = scales.iter().fold(0.0f64, |max, s| max.max(s / y));
+        let tolerated = match stored {
+            Biases::Exact => 0,
+            Biases::Rounded => tolerated_bits(largest),
+        };
+        let bias_shift = tolerated.max(needed_bits(&exact));
+        Ok(Linear {
+            name: self.name.clone(),
+            shape: self.shape.clone(),
+            rows: self.rows,
+            columns: self.columns,
+            weights: self.weights.clone(),
+            multipliers: scales.iter().map(|s| multiplier(s / y)).collect(),
+            biases: exact.iter().map(|&b| rounded(b, bias_shift)).collect(),
+            bias_shift,
+            range,
+        })
+    }
 }
 
-/// int8 weights on the grid, columns in the given order.
-fn integers(parameter: &Parameter, order: &[usize]) -> Result<Vec<i8>, LowerError> {
-    let grid = parameter
-        .grid
-        .as_ref()
-        .ok_or_else(|| LowerError::NoGrid(parameter.name.clone()))?;
+/// A parameter's grid and its values before rounding.
+pub(super) fn on_grid(parameter: &Parameter) -> Result<(&Grid, Vec<f32>), LowerError> {
     let latent = parameter.latent();
     if latent.iter().any(|v| !v.is_finite()) {
         return Err(LowerError::NotFinite(parameter.name.clone()));
     }
-    let rows = latent.chunks(order.len()).enumerate();
-    Ok(rows
-        .flat_map(|(row, values)| {
-            order
-                .iter()
-                .map(move |&i| grid.quantize(values[i], row) as i8)
-        })
-        .collect())
-}
-
-fn real_biases(parameter: &Parameter) -> Result<Vec<f32>, LowerError> {
-    let biases = parameter.materialize();
-    if biases.iter().all(|b| b.is_finite()) {
-        Ok(biases)
-    } else {
-        Err(LowerError::NotFinite(parameter.name.clone()))
+    match &parameter.grid {
+        Some(grid) => Ok((grid, latent)),
+        None => Err(LowerError::NoGrid(parameter.name.clone())),
     }
 }
 
+/// A parameter's values.
+pub(super) fn finite(graph: &Graph, id: ParamId) -> Result<Vec<f32>, LowerError> {
+    let values = graph.parameter(id).materialize();
+    if values.iter().all(|v| v.is_finite()) {
+        Ok(values)
+    } else {
+        Err(LowerError::NotFinite(graph.parameter(id).name.clone()))
+    }
+}
+
+pub(super) fn real_biases(
+    graph: &Graph,
+    bias: Option<ParamId>,
+    rows: usize,
+) -> Result<Vec<f64>, LowerError> {
+    let values = bias.map_or_else(|| Ok(vec![0.0; rows]), |id| finite(graph, id))?;
+    Ok(values.into_iter().map(f64::from).collect())
+}
+
 /// The nearest `mantissa · 2^−shift` with 31 significant bits, or as many as the shift allows.
-fn multiplier(real: f64) -> Multiplier {
+pub(super) fn multiplier(real: f64) -> Multiplier {
     let exponent = real.log2().floor() as i32;
-    let shift = (30 - exponent).clamp(1, 62);
+    let shift = 30i32.saturating_sub(exponent).clamp(1, 62);
     let mantissa = (real * 2f64.powi(shift))
         .round()
         .clamp(0.0, i32::MAX as f64);
@@ -160,16 +166,37 @@ fn multiplier(real: f64) -> Multiplier {
     })
 }
 
-/// The number of low bits that need not be stored. The error, half of the last one kept, stays within
-/// the tolerance at the activation's scale, unless the widest bias needs more to be stored at all.
-fn bias_shift(exact: &[i64], largest_multiplier: f64) -> u8 {
-    let tolerated = (2.0 * BIAS_TOLERANCE / largest_multiplier)
+/// Bits of the factors of a sum of two.
+pub(super) const FACTOR_BITS: i32 = 30;
+
+/// Factors over the largest common shift, at least 1, that keeps all below `2^bits`.
+pub(super) fn over_one_shift(factors: &[f64], bits: i32, most: i32) -> (Vec<i32>, u8) {
+    let largest = factors.iter().fold(0.0f64, |max, f| max.max(f.abs()));
+    let exponent = if largest > 0.0 {
+        largest.log2().ceil() as i32
+    } else {
+        0
+    };
+    let shift = (bits - 1).saturating_sub(exponent).clamp(1, most);
+    let bound = f64::from((1 << bits) - 1);
+    let mantissa = |f: &f64| (f * 2f64.powi(shift)).round().clamp(-bound, bound) as i32;
+    (factors.iter().map(mantissa).collect(), shift as u8)
+}
+
+/// Low bits of a bias whose error, half of the last one kept, stays within the tolerance at the
+/// activation's scale.
+fn tolerated_bits(largest_multiplier: f64) -> u8 {
+    (2.0 * BIAS_TOLERANCE / largest_multiplier)
         .log2()
         .floor()
-        .clamp(0.0, 24.0) as u8;
+        .clamp(0.0, 24.0) as u8
+}
+
+/// Low bits that the widest bias has beyond those stored.
+fn needed_bits(exact: &[i64]) -> u8 {
     let bits = |b: &i64| 65 - (if *b < 0 { !*b } else { *b }).leading_zeros();
     let widest = exact.iter().map(bits).max().unwrap_or(1);
-    tolerated.max(widest.saturating_sub(MAX_BIAS_BITS) as u8)
+    widest.saturating_sub(MAX_BIAS_BITS) as u8
 }
 
 /// To a multiple of `2^shift`, ties towards +∞, as far as a stored bias reaches.

@@ -1,32 +1,40 @@
-//! From a quantized float [`Graph`] to a fixed-point
-//! [`Program`].
+//! From a quantized float [`Graph`] to a fixed-point [`Program`].
+//!
+//! Each value of the graph is a [view](view::View) of a tensor of the program, channels last. What
+//! only renames elements changes views; an operator that needs its input's elements elsewhere has
+//! them copied there.
 
+mod arrange;
+mod elementwise;
+mod functions;
+mod interface;
+mod layers;
 mod linear;
+mod moves;
+mod recurrent;
 mod steps;
+mod view;
 
-pub use steps::{Step, steps};
+pub(crate) use elementwise::{dequantized, integers};
+pub use interface::{ROW_MAJOR, channels_last};
+pub use linear::Biases;
+pub use steps::{Step, Steps, steps};
+pub(crate) use view::{Pattern, View};
 
 use crate::program::{Kind, Operator, Program, Tensor};
-use linear::{conv, dense};
+use arrange::Arranged;
 use no_std_core::numerics::Output;
-use no_std_core::operator::{MAX_WINDOW, Window};
 use no_std_core::tensor::Shape;
 use std::collections::HashMap;
-use trainer::graph::{self, Graph, Op, Quantization, Unary, ValueId};
+use std::fmt::{self, Display, Formatter};
+use trainer::graph::{Graph, Op, Quantization, ValueId};
 
 /// Why a graph cannot be an image.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum LowerError {
-    /// An operator or use of one that images do not have.
-    #[error("node '{node}' ({op}): {reason}")]
-    Unsupported {
-        /// The node's name.
-        node: String,
-        /// Its ONNX operator.
-        op: &'static str,
-        /// What is missing and what to do.
-        reason: String,
-    },
+    /// Operators or uses of them that images do not have: every one of the graph.
+    #[error("{}", lines(.0))]
+    Unsupported(Vec<Refusal>),
     /// A value without scale and zero point.
     #[error("value '{0}' has no quantization; calibrate the graph first")]
     NotCalibrated(String),
@@ -41,54 +49,93 @@ pub enum LowerError {
     BiasRange(String),
 }
 
-pub(crate) fn unsupported(node: &graph::Node, reason: impl Into<String>) -> LowerError {
-    LowerError::Unsupported {
-        node: node.name.clone(),
-        op: node.op.name(),
-        reason: reason.into(),
+/// A node that images have no form for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The node's name.
+    pub node: String,
+    /// Its ONNX operator.
+    pub op: &'static str,
+    /// What is missing and what to do.
+    pub reason: String,
+}
+
+impl Display for Refusal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { node, op, reason } = self;
+        write!(f, "node '{node}' ({op}): {reason}")
     }
+}
+
+fn lines(refusals: &[Refusal]) -> String {
+    let lines: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+    lines.join("\n")
+}
+
+/// Why a node cannot be lowered, before it is said which.
+struct Refused(String);
+
+impl From<Refused> for LowerError {
+    fn from(Refused(reason): Refused) -> Self {
+        let (node, op) = (String::new(), "");
+        Self::Unsupported(vec![Refusal { node, op, reason }])
+    }
+}
+
+/// As [`refused`], of an end of the network.
+fn refused_at(value: &trainer::graph::Value, end: &'static str, reason: &str) -> LowerError {
+    LowerError::Unsupported(vec![Refusal {
+        node: value.name.clone(),
+        op: end,
+        reason: reason.to_owned(),
+    }])
+}
+
+fn refused(reason: impl Into<String>) -> LowerError {
+    Refused(reason.into()).into()
 }
 
 /// Writes a calibrated graph, whose weights have grids, in integers.
 ///
 /// # Errors
-/// When the graph holds an operator that images do not have, or is not quantized.
-pub fn lower(graph: &Graph) -> Result<Program, LowerError> {
-    let steps = steps(graph)?;
-    let mut lowering = Lowering {
-        graph,
-        tensors: Vec::new(),
-        places: HashMap::new(),
-    };
-    let shape = layout_of(graph.value(graph.input))?;
-    let input = lowering.add(graph.input, shape, quantization(graph, graph.input)?);
-    let mut operators = Vec::new();
-    for step in &steps {
-        operators.push(lowering.operator(step)?);
-    }
-    let output = steps
-        .last()
-        .map_or(input, |step| lowering.places[&step.output]);
-    let metadata = graph
-        .metadata
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    Ok(Program {
-        tensors: lowering.tensors,
-        operators,
-        input,
-        output,
-        macs: graph.macs(),
-        metadata,
-    })
+/// When the graph holds operators that images do not have, or is not quantized.
+pub fn lower(graph: &Graph, biases: Biases) -> Result<Program, LowerError> {
+    Ok(lower_with_views(graph, biases)?.program)
 }
 
-fn quantization(graph: &Graph, value: ValueId) -> Result<Quantization, LowerError> {
-    let value = graph.value(value);
-    value
-        .quantization
-        .ok_or_else(|| LowerError::NotCalibrated(value.name.clone()))
+/// A program with what its tensors stand for.
+pub(crate) struct Lowered {
+    pub(crate) program: Program,
+    /// For each operator that completes a step: the step and where its output's elements are.
+    pub(crate) completed: Vec<Option<(Step, View)>>,
+}
+
+/// As [`lower`], with the places of values.
+pub(crate) fn lower_with_views(graph: &Graph, biases: Biases) -> Result<Lowered, LowerError> {
+    let steps = steps(graph);
+    let mut best: Option<(usize, Lowered)> = None;
+    for layout in interface::input_layouts(graph, &steps)? {
+        let lowered = Lowering::new(graph, &steps, biases).run(&layout)?;
+        let moved = lowered.program.elements_moved();
+        if best.as_ref().is_none_or(|(least, _)| moved < *least) {
+            best = Some((moved, lowered));
+        }
+        if moved == 0 {
+            break;
+        }
+    }
+    let none = || LowerError::NotCalibrated(graph.value(graph.input).name.clone());
+    best.map(|(_, lowered)| lowered).ok_or_else(none)
+}
+
+impl Program {
+    fn elements_moved(&self) -> usize {
+        let moved = |op: &Operator| match &op.kind {
+            Kind::Copy(block) => block.axes.iter().map(|axis| axis.count).product(),
+            _ => 0,
+        };
+        self.operators.iter().map(moved).sum()
+    }
 }
 
 /// Probabilities use all of int8.
@@ -97,270 +144,292 @@ pub(crate) const SOFTMAX_OUTPUT: Quantization = Quantization {
     zero_point: -128,
 };
 
+/// Places, of which there are at most 256: the integer is the place − 128.
+pub(crate) const PLACES: Quantization = Quantization {
+    scale: 1.0,
+    zero_point: -128,
+};
+
 struct Lowering<'g> {
     graph: &'g Graph,
+    steps: &'g Steps,
+    biases: Biases,
     tensors: Vec<Tensor>,
-    places: HashMap<ValueId, usize>,
+    operators: Vec<Operator>,
+    views: HashMap<ValueId, View>,
+    /// Tensors that hold a view's elements in another arrangement.
+    arranged: Vec<Arranged>,
+    /// The node being lowered.
+    name: String,
 }
 
-impl Lowering<'_> {
-    fn add(&mut self, id: ValueId, shape: Shape, q: Quantization) -> usize {
+impl<'g> Lowering<'g> {
+    fn new(graph: &'g Graph, steps: &'g Steps, biases: Biases) -> Self {
+        Self {
+            graph,
+            steps,
+            biases,
+            tensors: Vec::new(),
+            operators: Vec::new(),
+            views: HashMap::new(),
+            arranged: Vec::new(),
+            name: String::new(),
+        }
+    }
+
+    fn run(mut self, layout: &interface::Layout) -> Result<Lowered, LowerError> {
+        let graph = self.graph;
+        if graph.value(graph.input).int16 {
+            let value = graph.value(graph.input);
+            return Err(refused_at(value, "input", "is int16; keep it int8"));
+        }
+        let q = self.own_quantization(graph.input)?;
+        let name = graph.value(graph.input).name.clone();
+        let input = self.add_tensor(&name, layout.shape, q);
+        self.views.insert(graph.input, layout.view(input));
+        let mut heads = self.steps.steps.iter().peekable();
+        let mut refusals = Vec::new();
+        for (place, node) in graph.nodes.iter().enumerate() {
+            self.name.clone_from(&node.name);
+            let first = self.operators.len();
+            let result = if heads.peek().is_some_and(|step| step.node == place) {
+                heads.next().map_or(Ok(()), |step| self.step(step))
+            } else {
+                self.renamed(node)
+            };
+            match result.and_then(|()| self.check_wide(first)) {
+                Ok(()) => {}
+                Err(LowerError::Unsupported(reasons)) => {
+                    refusals.extend(reasons.into_iter().map(|r| Refusal {
+                        node: node.name.clone(),
+                        op: node.op.name(),
+                        reason: r.reason,
+                    }));
+                    self.stand_in(node.output)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if refusals.is_empty() {
+            self.finish(input, layout)
+        } else {
+            Err(LowerError::Unsupported(refusals))
+        }
+    }
+
+    /// Refuses the operators from `first` on that have no int16 form.
+    fn check_wide(&self, first: usize) -> Result<(), LowerError> {
+        let is_wide = |tensor: usize| self.tensors[tensor].wide;
+        let beyond = |op: &&Operator| {
+            let wide = is_wide(op.output) || op.reads().any(is_wide);
+            let may = matches!(
+                op.kind,
+                Kind::Dense(_) | Kind::Conv { .. } | Kind::Add { .. }
+            );
+            wide && !may
+        };
+        match self.operators[first..].iter().find(beyond) {
+            Some(op) => Err(refused(format!(
+                "reads or writes '{}' as int16, which layers, sums and differences alone do; keep it int8",
+                self.tensors[op.input].name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Something for the nodes behind a refused one to read, so that they may be refused too.
+    fn stand_in(&mut self, value: ValueId) -> Result<(), LowerError> {
+        let (name, len) = (
+            self.graph.value(value).name.clone(),
+            self.graph.value(value).len(),
+        );
+        let shape = Shape::new(1, 1, len).ok_or_else(|| refused(too_large(len)))?;
+        let tensor = self.add_tensor(&name, shape, PLACES);
+        self.views.insert(value, View::rows(tensor, len));
+        Ok(())
+    }
+
+    /// A node that only names elements otherwise: a view or a fused activation.
+    fn renamed(&mut self, node: &trainer::graph::Node) -> Result<(), LowerError> {
+        let input = node.inputs[0];
+        let view = match &node.op {
+            Op::Transpose { perm } => {
+                let view = self.split_view(input)?;
+                view.transposed(&self.graph.value(input).shape, perm)
+            }
+            Op::Select { axis, indices } => {
+                let view = self.whole_axes(input, *axis)?;
+                let shape = &self.graph.value(input).shape;
+                Pattern::of(indices).and_then(|pattern| view.selected(shape, *axis, &pattern))
+            }
+            _ => self.views.get(&input).cloned(),
+        };
+        let view = view.ok_or_else(|| refused("names elements that no view can"))?;
+        self.views.insert(node.output, view);
+        self.requantize_as_given(node.output)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), LowerError> {
+        let node = &self.graph.nodes[step.node];
+        if self.graph.value(step.output).int16 && !may_be_wide(&node.op) {
+            return Err(refused("cannot write int16; keep its output int8"));
+        }
+        let view = self.lowered(node, step)?;
+        self.views.insert(node.output, view);
+        self.requantize_as_given(node.output)
+    }
+
+    fn lowered(&mut self, node: &trainer::graph::Node, step: &Step) -> Result<View, LowerError> {
+        match &node.op {
+            Op::Gemm { .. } => self.gemm(node, step),
+            Op::Conv { .. } => self.conv(node, step),
+            Op::ConvTranspose { .. } => self.conv_transpose(node, step),
+            Op::MatMul => self.mat_mul(node, step),
+            Op::MaxPool { .. } | Op::AveragePool { .. } => self.pool(node),
+            Op::ReduceMean { axes } => self.reduce_mean(node, axes),
+            Op::GlobalAveragePool => self.reduce_mean(node, &[1, 2]),
+            Op::Relu | Op::Clip { .. } => self.clamp(node, step),
+            Op::Unary(function) => self.unary(node, step, |x| function.apply(x)),
+            Op::QuantizeLinear(affine) | Op::DequantizeLinear(affine) => {
+                self.interface(node, affine)
+            }
+            Op::Softmax { axis } => self.softmax(node, *axis),
+            Op::LogSoftmax { axis } => self.log_softmax(node, step, *axis),
+            Op::ArgMax { .. } => self.arg_max(node),
+            Op::LayerNormalization { .. } => self.layer_norm(node, step),
+            Op::Lrn { .. } => self.lrn(node, step),
+            Op::PRelu { slope } => self.p_relu(node, step, *slope),
+            Op::Add | Op::Sub | Op::Mul | Op::Div => self.arithmetic(node, step),
+            Op::Constant { value } => self.constant(node, *value),
+            Op::Concat { axis } => self.concat(node, *axis),
+            Op::Select { axis, indices } => self.select(node, *axis, indices),
+            Op::Pad { .. } => self.pad(node),
+            Op::Embedding { table } => self.embedding(node, *table),
+            Op::Recurrent(layer) => self.recurrent(node, layer),
+            Op::BatchNormalization { .. } => Err(refused(
+                "follows and precedes no layer it could be folded into; put it behind a convolution",
+            )),
+            Op::DynamicQuantizeLinear { .. } => Err(refused(
+                "measures each input; use a model with fixed scales (static quantization)",
+            )),
+            Op::Flatten | Op::Reshape { .. } | Op::Transpose { .. } | Op::Dropout { .. } => {
+                Err(refused("should have been a view"))
+            }
+        }
+    }
+
+    fn add_tensor(&mut self, name: &str, shape: Shape, q: Quantization) -> usize {
         self.tensors.push(Tensor {
-            name: self.graph.value(id).name.clone(),
+            name: name.to_owned(),
             shape,
             scale: q.scale,
             zero_point: q.zero_point as i8,
+            wide: false,
         });
-        self.places.insert(id, self.tensors.len() - 1);
         self.tensors.len() - 1
     }
 
-    fn operator(&mut self, step: &Step) -> Result<Operator, LowerError> {
-        let node = &self.graph.nodes[step.node];
-        let input = self.places[&step.inputs[0]];
-        let q = self.output_quantization(step, input)?;
-        let output = self.add(step.output, self.output_shape(node, step, input)?, q);
-        let kind = self.kind(node, step, input, output)?;
-        Ok(Operator {
-            name: node.name.clone(),
+    fn add_operator(&mut self, input: usize, output: usize, kind: Kind) {
+        self.operators.push(Operator {
+            name: self.name.clone(),
             input,
             output,
             kind,
-        })
+        });
     }
 
-    /// Element-wise operators keep their input's layout: a flattened image stays one, channels last.
-    fn output_shape(
-        &self,
-        node: &graph::Node,
-        step: &Step,
-        input: usize,
-    ) -> Result<Shape, LowerError> {
-        match node.op {
-            Op::Relu | Op::Clip { .. } | Op::Unary(_) | Op::Softmax { .. } => {
-                Ok(self.tensors[input].shape)
-            }
-            Op::Add => {
-                let shapes = step
-                    .inputs
-                    .iter()
-                    .map(|v| self.tensors[self.places[v]].shape);
-                let first = self.tensors[input].shape;
-                if shapes.into_iter().all(|shape| shape == first) {
-                    Ok(first)
-                } else {
-                    Err(unsupported(
-                        node,
-                        "adds a flattened image to a vector; add before flattening",
-                    ))
-                }
-            }
-            _ => layout_of(self.graph.value(node.output)),
+    /// The quantization that a step was given.
+    fn own_quantization(&self, value: ValueId) -> Result<Quantization, LowerError> {
+        let value = self.graph.value(value);
+        value
+            .quantization
+            .ok_or_else(|| LowerError::NotCalibrated(value.name.clone()))
+    }
+
+    fn quantization_of(&self, tensor: usize) -> Quantization {
+        let Tensor {
+            scale, zero_point, ..
+        } = self.tensors[tensor];
+        Quantization {
+            scale,
+            zero_point: zero_point.into(),
         }
     }
 
-    /// Operators that pick or average integers keep their input's scale; others have their own.
-    fn output_quantization(&self, step: &Step, input: usize) -> Result<Quantization, LowerError> {
-        match self.graph.nodes[step.node].op {
-            Op::MaxPool { .. }
-            | Op::AveragePool { .. }
-            | Op::GlobalAveragePool
-            | Op::Relu
-            | Op::Clip { .. } => {
-                let Tensor {
-                    scale, zero_point, ..
-                } = self.tensors[input];
-                Ok(Quantization {
-                    scale,
-                    zero_point: zero_point as i32,
-                })
-            }
-            Op::Softmax { .. } => Ok(SOFTMAX_OUTPUT),
-            _ => quantization(self.graph, step.output),
-        }
+    fn shape(&self, value: ValueId) -> &'g [usize] {
+        &self.graph.value(value).shape
     }
 
-    fn kind(
-        &self,
-        node: &graph::Node,
-        step: &Step,
-        input: usize,
-        output: usize,
-    ) -> Result<Kind, LowerError> {
-        let (x, y) = (&self.tensors[input], &self.tensors[output]);
-        let range = range(step, y);
-        match &node.op {
-            Op::Gemm { .. } => dense(self.graph, node, x, y, range).map(Kind::Dense),
-            Op::Conv {
-                window,
-                dilation,
-                groups,
-                ..
-            } => {
-                check_window(node, window, *dilation)?;
-                let linear = conv(self.graph, node, x, y, range)?;
-                Ok(Kind::Conv {
-                    window: leading(window),
-                    dilation: *dilation,
-                    groups: *groups,
-                    linear,
-                })
-            }
-            Op::MaxPool { window, .. } => {
-                check_window(node, window, [1, 1])?;
-                Ok(Kind::MaxPool(leading(window)))
-            }
-            Op::AveragePool {
-                window,
-                count_include_pad,
-                ..
-            } => {
-                check_window(node, window, [1, 1])?;
-                if *count_include_pad && overhangs(window, x, y) {
-                    return Err(unsupported(
-                        node,
-                        "averages padding under a window that overhangs it; use ceil_mode 0",
-                    ));
-                }
-                Ok(Kind::AveragePool {
-                    window: leading(window),
-                    count_include_pad: *count_include_pad,
-                })
-            }
-            Op::GlobalAveragePool => {
-                let kernel = [x.shape.height, x.shape.width];
-                let window = Window {
-                    kernel,
-                    stride: [1, 1],
-                    padding: [0, 0],
-                };
-                Ok(Kind::AveragePool {
-                    window,
-                    count_include_pad: false,
-                })
-            }
-            Op::Relu | Op::Clip { .. } => Ok(Kind::Clamp(range)),
-            Op::Unary(function) => Ok(Kind::Table(table(*function, x, y, range))),
-            Op::Softmax { .. } => Ok(Kind::Softmax(exponentials(x.scale))),
-            Op::Add => Ok(self.add_kind(step, x, y, range)),
-            _ => Err(unsupported(node, "has no fixed-point form in an image")),
+    /// What is left once nothing needless is computed, in the order in which the outside knows it.
+    fn finish(mut self, input: usize, layout: &interface::Layout) -> Result<Lowered, LowerError> {
+        self.name
+            .clone_from(&self.graph.value(self.graph.output).name);
+        let (output, output_rows) = self.output()?;
+        let rows = interface::row_major(&self.tensors[input].shape, layout.rows, output_rows);
+        let metadata = self.graph.metadata.iter();
+        let metadata = metadata
+            .filter(|(key, _)| *key != ROW_MAJOR)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .chain(rows.map(|value| (ROW_MAJOR.to_owned(), value.to_owned())))
+            .collect();
+        if self.tensors[output].wide {
+            let value = self.graph.value(self.graph.output);
+            return Err(refused_at(value, "output", "is int16; keep it int8"));
         }
+        let completed = self.completed();
+        let program = Program {
+            tensors: self.tensors,
+            operators: self.operators,
+            input,
+            output,
+            macs: self.graph.macs(),
+            metadata,
+        };
+        Ok(interface::without_unused(program, completed))
     }
 
-    /// Factors `s_a/s_y` and `s_b/s_y` over the largest common shift that keeps both below 2³⁰.
-    fn add_kind(&self, step: &Step, x: &Tensor, y: &Tensor, range: Output) -> Kind {
-        let other = self.places[&step.inputs[1]];
-        let factors =
-            [x.scale, self.tensors[other].scale].map(|scale| scale as f64 / y.scale as f64);
-        let largest = factors[0].max(factors[1]);
-        let shift = (29 - largest.log2().ceil() as i32).clamp(1, 62);
-        let mantissas = factors.map(|f| (f * 2f64.powi(shift)).round() as i32);
-        Kind::Add {
-            other,
-            mantissas,
-            shift: shift as u8,
-            range,
+    /// Each step beside the operator that is the last to write its output.
+    fn completed(&self) -> Vec<Option<(Step, View)>> {
+        let mut completed = vec![None; self.operators.len()];
+        for step in &self.steps.steps {
+            let view = self.views.get(&step.output);
+            let writes = |op: &Operator| view.is_some_and(|view| op.output == view.tensor);
+            if let (Some(place), Some(view)) = (self.operators.iter().rposition(writes), view) {
+                completed[place] = Some((step.clone(), view.clone()));
+            }
         }
+        completed
     }
 }
 
-/// A function's results for every int8 argument, the fused activation included. Where the function has
-/// no value it is 0.
-fn table(function: Unary, x: &Tensor, y: &Tensor, range: Output) -> Vec<i8> {
-    let result = |q: i32| {
-        let real = f64::from(q - i32::from(x.zero_point)) * f64::from(x.scale);
-        let value = function.apply(real);
-        let steps = if value.is_nan() {
-            0.0
-        } else {
-            (value / f64::from(y.scale)).round_ties_even()
-        };
-        range.clamp((steps + f64::from(y.zero_point)).clamp(-128.0, 127.0) as i32)
-    };
-    (-128..128).map(result).collect()
+/// Whether an operator may write int16.
+fn may_be_wide(op: &Op) -> bool {
+    let layer = op.weight().is_some();
+    layer || matches!(op, Op::Add | Op::Sub)
+}
+
+fn too_large(len: usize) -> String {
+    format!("has {len} elements; images hold no such tensor")
 }
 
 /// The integer range of a step's output: its fused activation, within int8.
-fn range(step: &Step, y: &Tensor) -> Output {
+fn range(step: &Step, q: Quantization) -> Output {
     let integer = |real: f32| {
-        let q = (real / y.scale).round_ties_even() + y.zero_point as f32;
+        let q = (real / q.scale).round_ties_even() + q.zero_point as f32;
         q.clamp(i8::MIN as f32, i8::MAX as f32) as i8
     };
     Output {
-        zero_point: y.zero_point,
+        zero_point: q.zero_point as i8,
         min: integer(step.min),
         max: integer(step.max),
     }
 }
 
-/// What images bound more tightly than graphs.
-fn check_window(
-    node: &graph::Node,
-    window: &graph::Window,
-    dilation: [usize; 2],
-) -> Result<(), LowerError> {
-    for (axis, step) in dilation.into_iter().enumerate() {
-        let (kernel, stride) = (window.kernel[axis], window.stride[axis]);
-        if [kernel, stride, step].iter().any(|&n| n > MAX_WINDOW) {
-            return Err(unsupported(
-                node,
-                format!("has a kernel, stride or dilation above {MAX_WINDOW}"),
-            ));
-        }
-        if window.padding[axis] > (kernel - 1) * step {
-            return Err(unsupported(
-                node,
-                "has windows on padding alone; pad less than the kernel reaches",
-            ));
-        }
+/// All of int8.
+fn full_range(q: Quantization) -> Output {
+    Output {
+        zero_point: q.zero_point as i8,
+        min: i8::MIN,
+        max: i8::MAX,
     }
-    Ok(())
-}
-
-/// Whether a last window reaches beyond input and padding.
-fn overhangs(window: &graph::Window, x: &Tensor, y: &Tensor) -> bool {
-    let axes = [
-        (x.shape.height, y.shape.height),
-        (x.shape.width, y.shape.width),
-    ];
-    axes.iter().enumerate().any(|(axis, (size, positions))| {
-        let end = (positions - 1) * window.stride[axis] + window.kernel[axis];
-        end > size + window.padding[axis] + window.padding[axis + 2]
-    })
-}
-
-/// Padding below and to the right follows from the output's shape.
-fn leading(window: &graph::Window) -> Window {
-    let [top, left, ..] = window.padding;
-    Window {
-        kernel: window.kernel,
-        stride: window.stride,
-        padding: [top, left],
-    }
-}
-
-fn layout_of(value: &graph::Value) -> Result<Shape, LowerError> {
-    channels_last(&value.shape).ok_or_else(|| LowerError::Unsupported {
-        node: value.name.clone(),
-        op: "value",
-        reason: format!(
-            "has shape {:?}; images hold vectors and [channels, height, width]",
-            value.shape
-        ),
-    })
-}
-
-/// `[channels, height, width]` or `[n]` as a channels-last shape.
-pub fn channels_last(shape: &[usize]) -> Option<Shape> {
-    match *shape {
-        [n] => Shape::new(1, 1, n),
-        [channels, height, width] => Shape::new(height, width, channels),
-        _ => None,
-    }
-}
-
-/// `round(65535·e^(−scale·d))` for d = 0, 1, …, without the zeros at the end.
-fn exponentials(scale: f32) -> Vec<u16> {
-    let entry = |d: u32| (65535.0 * (-(scale as f64) * d as f64).exp()).round() as u16;
-    (0..256).map(entry).take_while(|&e| e > 0).collect()
 }

@@ -1,14 +1,14 @@
-use super::{LowerError, unsupported};
+use super::view::Pattern;
 use std::collections::HashMap;
 use trainer::graph::{Graph, Op, ValueId};
 
-/// A node with the activations fused behind it and the no-ops before it resolved: what becomes one
-/// operator of an image.
+/// A node with the activations fused behind it and the views before it resolved: what becomes an
+/// operator of an image, or a few.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// Place of the node in the graph.
     pub node: usize,
-    /// Values read: outputs of earlier steps, or the graph's input.
+    /// Values read, as outputs of earlier steps or the graph's input.
     pub inputs: Vec<ValueId>,
     /// The value after the last fused activation.
     pub output: ValueId,
@@ -18,40 +18,53 @@ pub struct Step {
     pub max: f32,
 }
 
+/// A graph's steps, and the step behind each value.
+#[derive(Clone, Debug)]
+pub struct Steps {
+    /// In order of execution.
+    pub steps: Vec<Step>,
+    /// For each value that is a view of another, or a fused activation's: the step's output.
+    pub roots: HashMap<ValueId, ValueId>,
+    /// How many steps, or the outside, read each step's output.
+    pub readers: HashMap<ValueId, usize>,
+}
+
+impl Steps {
+    /// Whether nothing but one step reads a value.
+    pub(crate) fn has_one_reader(&self, value: ValueId) -> bool {
+        self.readers.get(&value) == Some(&1)
+    }
+
+    /// The step that writes a value.
+    pub(crate) fn writer(&self, value: ValueId) -> Option<&Step> {
+        self.steps.iter().find(|step| step.output == value)
+    }
+}
+
 /// The graph's steps in order of execution.
-///
-/// # Errors
-/// When an operator has no fixed-point form.
-pub fn steps(graph: &Graph) -> Result<Vec<Step>, LowerError> {
+pub fn steps(graph: &Graph) -> Steps {
     let names = names(graph);
     let readers = readers(graph, &names);
     let mut steps: Vec<Step> = Vec::new();
+    // Where the output of a step was renamed to that of an activation behind it.
+    let mut fused: HashMap<ValueId, ValueId> = HashMap::new();
     for (place, node) in graph.nodes.iter().enumerate() {
         if names[&node.output] != node.output {
             continue;
         }
-        if let Op::BatchNormalization { .. } = node.op {
-            return Err(unsupported(
-                node,
-                "follows no convolution or dense layer it could be folded into",
-            ));
-        }
-        if let Op::Reshape { .. } = node.op {
-            return Err(unsupported(
-                node,
-                "changes the layout of an image; only flattening is possible",
-            ));
-        }
-        let inputs: Vec<ValueId> = node.inputs.iter().map(|v| names[v]).collect();
+        let read = |v: &ValueId| names.get(v).copied().unwrap_or(*v);
+        let inputs: Vec<ValueId> = node.inputs.iter().map(read).collect();
         let (min, max) = bounds(&node.op);
-        let alone = readers.get(&inputs[0]) == Some(&1);
-        let fused = steps
-            .last_mut()
-            .filter(|s| s.output == inputs[0] && alone && fuses(graph, s, &node.op));
-        if let Some(step) = fused {
+        let alone = inputs.first().is_some_and(|v| readers.get(v) == Some(&1));
+        let before = steps.iter_mut().find(|step| {
+            alone && fused_name(&fused, inputs[0]) == step.output && fuses(graph, step, node)
+        });
+        if let Some(step) = before {
             (step.min, step.max) = (step.min.max(min).min(max), step.max.min(max).max(min));
+            fused.insert(step.output, node.output);
             step.output = node.output;
         } else {
+            let inputs = inputs.iter().map(|&v| fused_name(&fused, v)).collect();
             steps.push(Step {
                 node: place,
                 inputs,
@@ -61,17 +74,33 @@ pub fn steps(graph: &Graph) -> Result<Vec<Step>, LowerError> {
             });
         }
     }
-    Ok(steps)
+    let root = |(&value, &name): (&ValueId, &ValueId)| (value, fused_name(&fused, name));
+    let roots = names.iter().map(root).collect();
+    let readers = readers
+        .into_iter()
+        .filter(|(value, _)| !fused.contains_key(value))
+        .collect();
+    Steps {
+        steps,
+        roots,
+        readers,
+    }
 }
 
-/// What each value is called where no-ops are taken for nothing: the value before them.
+fn fused_name(fused: &HashMap<ValueId, ValueId>, mut value: ValueId) -> ValueId {
+    while let Some(&behind) = fused.get(&value) {
+        value = behind;
+    }
+    value
+}
+
+/// What each value is called where views are taken for nothing: the value before them.
 fn names(graph: &Graph) -> HashMap<ValueId, ValueId> {
     let mut names = HashMap::from([(graph.input, graph.input)]);
     for node in &graph.nodes {
-        let name = if is_no_op(graph, &node.op, node.inputs[0], node.output) {
-            names[&node.inputs[0]]
-        } else {
-            node.output
+        let name = match node.inputs[..] {
+            [input] if is_view(&node.op) => names.get(&input).copied().unwrap_or(input),
+            _ => node.output,
         };
         names.insert(node.output, name);
     }
@@ -83,16 +112,19 @@ fn readers(graph: &Graph, names: &HashMap<ValueId, ValueId>) -> HashMap<ValueId,
     let nodes = graph.nodes.iter().filter(|n| names[&n.output] == n.output);
     let read = nodes.flat_map(|n| &n.inputs).chain([&graph.output]);
     let mut readers = HashMap::new();
-    read.for_each(|value| *readers.entry(names[value]).or_default() += 1);
+    for value in read {
+        *readers
+            .entry(names.get(value).copied().unwrap_or(*value))
+            .or_default() += 1;
+    }
     readers
 }
 
-/// Whether an operator leaves the integers as they are.
-fn is_no_op(graph: &Graph, op: &Op, input: ValueId, output: ValueId) -> bool {
-    let (from, to) = (&graph.value(input).shape, &graph.value(output).shape);
+/// Whether an operator leaves the integers as they are and only names them otherwise.
+fn is_view(op: &Op) -> bool {
     match op {
-        Op::Flatten | Op::Dropout { .. } => true,
-        Op::Reshape { .. } => from == to || to.len() == 1,
+        Op::Flatten | Op::Reshape { .. } | Op::Transpose { .. } | Op::Dropout { .. } => true,
+        Op::Select { indices, .. } => Pattern::of(indices).is_some(),
         _ => false,
     }
 }
@@ -105,12 +137,30 @@ fn bounds(op: &Op) -> (f32, f32) {
     }
 }
 
-/// Whether an activation can be the clamp of the step before it.
-fn fuses(graph: &Graph, step: &Step, op: &Op) -> bool {
-    let clamps = matches!(op, Op::Relu | Op::Clip { .. });
-    let requantizes = matches!(
-        graph.nodes[step.node].op,
-        Op::Gemm { .. } | Op::Conv { .. } | Op::Add | Op::Unary(_)
-    );
-    clamps && requantizes
+/// Whether an activation can be the clamp of the step before it: not where a quantized model rounds
+/// between the two to other integers.
+fn fuses(graph: &Graph, step: &Step, node: &trainer::graph::Node) -> bool {
+    let clamps = matches!(node.op, Op::Relu | Op::Clip { .. });
+    let between = graph.value(node.inputs[0]).quantization;
+    let same = between.is_none() || between == graph.value(node.output).quantization;
+    clamps && same && clamps_outputs(&graph.nodes[step.node].op)
+}
+
+/// Whether an operator's output has a clamp.
+fn clamps_outputs(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Gemm { .. }
+            | Op::Conv { .. }
+            | Op::ConvTranspose { .. }
+            | Op::MatMul
+            | Op::Add
+            | Op::Sub
+            | Op::Mul
+            | Op::Unary(_)
+            | Op::PRelu { .. }
+            | Op::LayerNormalization { .. }
+            | Op::Lrn { .. }
+            | Op::LogSoftmax { .. }
+    )
 }

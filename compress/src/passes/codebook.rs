@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
-use trainer::graph::{Graph, Grid, ParamId, Parameter, Parametrization, nearest};
+use trainer::graph::{Graph, Grid, Op, ParamId, Parameter, Parametrization, nearest};
 
 /// Where k-means starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,8 +151,12 @@ pub fn per_tensor_grid(graph: &mut Graph, id: ParamId, max: i32) {
 /// next to nothing would need biases beyond 32 bits in its tiny steps.
 const LEAST_CHANNEL: f32 = 1.0 / 1024.0;
 
-/// One grid for each output channel, for dense forms.
+/// One grid for each output channel, for dense forms; for the tensor where its first axis is another.
 pub fn per_channel_grid(graph: &mut Graph, id: ParamId, max: i32) {
+    let transposed = |op: &Op| matches!(op, Op::ConvTranspose { weight, .. } if *weight == id);
+    if graph.nodes.iter().any(|node| transposed(&node.op)) {
+        return per_tensor_grid(graph, id, max);
+    }
     let parameter = &mut graph.parameters[id.0];
     let latent = parameter.latent();
     let columns = latent.len() / parameter.shape[0].max(1);

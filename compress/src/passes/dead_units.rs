@@ -2,18 +2,15 @@
 //! weights is a constant, which goes into the next layer's biases. Both are removed, and the network
 //! shrinks while computing the same function.
 
-use crate::lower::{LowerError, Step, steps};
-use trainer::graph::{Graph, Op, ParamId, Parameter, Parametrization};
+use crate::lower::{Step, Steps, steps};
+use trainer::graph::{Graph, Op, ParamId, Parameter, Parametrization, ValueId};
 
 /// Removes cut-off units between consecutive layers until none is left; returns how many went.
-///
-/// # Errors
-/// When the graph holds an operator that images do not have.
-pub fn remove_dead_units(graph: &mut Graph) -> Result<usize, LowerError> {
+pub fn remove_dead_units(graph: &mut Graph) -> usize {
     let mut removed = 0;
     loop {
         let mut changed = 0;
-        for link in links(graph)? {
+        for link in links(graph) {
             changed += link.shrink(graph);
         }
         if changed == 0 {
@@ -24,7 +21,7 @@ pub fn remove_dead_units(graph: &mut Graph) -> Result<usize, LowerError> {
     // Shapes only shrink together with the weights that name them.
     let _ = graph.infer_shapes();
     graph.remove_unused();
-    Ok(removed)
+    removed
 }
 
 /// Two layers of which the second alone reads the first, with nothing but pooling between them.
@@ -38,25 +35,28 @@ struct Link {
     columns_per_unit: usize,
 }
 
-fn links(graph: &Graph) -> Result<Vec<Link>, LowerError> {
-    let steps = steps(graph)?;
-    let ends = (0..steps.len()).filter(|&i| graph.nodes[steps[i].node].op.weight().is_some());
-    Ok(ends.filter_map(|i| link(graph, &steps, i)).collect())
+fn links(graph: &Graph) -> Vec<Link> {
+    let steps = steps(graph);
+    let has_units = |i: &usize| {
+        let op = &graph.nodes[steps.steps[*i].node].op;
+        matches!(op, Op::Gemm { .. } | Op::Conv { groups: 1, .. })
+    };
+    let ends = (0..steps.steps.len()).filter(has_units);
+    ends.filter_map(|i| link(graph, &steps, i)).collect()
 }
 
 /// Follows the only reader through poolings to the next layer.
-fn link(graph: &Graph, steps: &[Step], start: usize) -> Option<Link> {
+fn link(graph: &Graph, all: &Steps, start: usize) -> Option<Link> {
+    let steps = &all.steps;
     let mut at = start;
     loop {
-        if steps[at].output == graph.output {
+        let Step { node, output, .. } = steps[at];
+        if !all.has_one_reader(output) {
             return None;
         }
-        let mut readers =
-            (at + 1..steps.len()).filter(|&i| steps[i].inputs.contains(&steps[at].output));
-        let reader = readers.next()?;
-        if readers.next().is_some() {
-            return None;
-        }
+        let reader = (at + 1..steps.len()).find(|&i| steps[i].inputs.contains(&output))?;
+        let written = graph.nodes[node].output;
+        let flat = keeps_units(graph, written, graph.nodes[steps[reader].node].inputs[0])?;
         at = reader;
         match &graph.nodes[steps[at].node].op {
             Op::MaxPool { .. }
@@ -64,26 +64,42 @@ fn link(graph: &Graph, steps: &[Step], start: usize) -> Option<Link> {
             | Op::AveragePool {
                 count_include_pad: false,
                 ..
-            } => {}
+            } if !flat => {}
             // Padding would make a constant channel differ at the border.
             Op::Conv {
                 window, groups: 1, ..
-            } if window.padding == [0; 4] => break,
-            Op::Gemm { .. } => break,
+            } if window.padding == [0; 4] && !flat => break,
+            // Each place of a unit's image is a column, or each unit itself.
+            Op::Gemm { .. } if flat || graph.value(written).shape.len() == 1 => break,
             _ => return None,
         }
     }
     let (first, second) = (steps[start].node, steps[at].node);
     let (units, columns) = (rows(graph, first)?, columns(graph, second)?);
     let same_weight = graph.nodes[first].op.weight() == graph.nodes[second].op.weight();
-    let grouped = matches!(graph.nodes[first].op, Op::Conv { groups, .. } if groups != 1);
-    (!same_weight && !grouped && columns % units == 0).then(|| Link {
+    (!same_weight && columns % units == 0).then(|| Link {
         first,
         second,
         min: steps[start].min,
         max: steps[start].max,
         columns_per_unit: columns / units,
     })
+}
+
+/// Whether what a reader sees of a value is flattened, units first; `None` where views put its elements
+/// in any other order.
+fn keeps_units(graph: &Graph, value: ValueId, seen: ValueId) -> Option<bool> {
+    let (mut at, mut flat) = (seen, false);
+    while at != value {
+        let node = graph.nodes.iter().find(|n| n.output == at)?;
+        match &node.op {
+            Op::Relu | Op::Clip { .. } | Op::Dropout { .. } => {}
+            Op::Flatten | Op::Reshape { .. } if graph.value(at).shape.len() == 1 => flat = true,
+            _ => return None,
+        }
+        at = *node.inputs.first()?;
+    }
+    Some(flat)
 }
 
 fn rows(graph: &Graph, node: usize) -> Option<usize> {

@@ -1,14 +1,21 @@
 //! Passes over a float graph: each changes the graph or a weight's parametrization, and training
 //! continues through it.
 
+mod bias_correction;
 pub mod codebook;
 mod dead_units;
+mod equalize;
 mod fold;
 mod normalize;
 mod prune;
 pub mod sensitivity;
+mod simplify;
+pub mod stream;
 
+pub use bias_correction::correct_biases;
 pub use dead_units::remove_dead_units;
+pub use equalize::equalize;
 pub use fold::fold_batch_norm;
 pub use normalize::insert_batch_norm;
 pub use prune::{Amounts, prune, sparsity, weights};
+pub use simplify::simplify;

@@ -1,7 +1,7 @@
 //! Magnitude pruning (Han 2015): train with L2, drop links below a threshold, retrain from the
 //! survivors' current values, drop again, along a schedule.
 
-use trainer::graph::{Graph, ParamId, Parametrization};
+use trainer::graph::{Graph, Op, ParamId, Parametrization};
 
 /// How much to prune.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,11 @@ pub enum Amounts {
 
 /// The weight matrices and filter banks of a graph, in order of its nodes.
 pub fn weights(graph: &Graph) -> Vec<ParamId> {
-    let mut ids: Vec<ParamId> = graph.nodes.iter().filter_map(|n| n.op.weight()).collect();
+    let of_node = |op: &Op| match op {
+        Op::Recurrent(layer) => vec![layer.weight, layer.recurrence],
+        op => op.weight().into_iter().collect(),
+    };
+    let mut ids: Vec<ParamId> = graph.nodes.iter().flat_map(|n| of_node(&n.op)).collect();
     let mut seen = std::collections::HashSet::new();
     ids.retain(|id| seen.insert(*id));
     ids

@@ -1,14 +1,20 @@
 //! Seeded programs and a naive interpreter of them: plain loops over 64-bit sums, written from the
 //! definitions and not from the kernels.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
+mod naive;
+mod recurrent;
+
+use compress::encode::{Coding, encode};
 use compress::program::{Kind, Linear, Operator, Program, Tensor};
+pub use naive::{Interpreter, naive};
 use no_std_core::numerics::{Multiplier, Output};
 use no_std_core::operator::Window;
 use no_std_core::tensor::Shape;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use std::collections::BTreeSet;
 
 pub fn rng(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
@@ -55,11 +61,7 @@ pub fn linear(
     let spread = (columns as f64 * style.density).sqrt().max(1.0) * 60.0 * 60.0;
     let count = if per_channel { rows } else { 1 };
     let multipliers = (0..count)
-        .map(|_| {
-            let real = 60.0 / spread * rng.random_range(0.5..1.5);
-            let shift = 30 - real.log2().floor() as i32;
-            Multiplier::new((real * 2f64.powi(shift)) as i32, shift as u8).unwrap()
-        })
+        .map(|_| multiplier(60.0 / spread * rng.random_range(0.5..1.5)))
         .collect();
     let bias_shift = rng.random_range(0..6u8);
     let biases = (0..rows)
@@ -102,6 +104,7 @@ pub fn tensor(
         shape,
         scale: rng.random_range(0.01..1.0),
         zero_point,
+        wide: false,
     }
 }
 
@@ -124,6 +127,39 @@ pub fn chain(tensors: Vec<Tensor>, kinds: Vec<Kind>) -> Program {
     };
     program.macs = program.dense_macs();
     program
+}
+
+/// A program of operators by the places of what they read and write; the last one's output is handed
+/// out.
+pub fn network(tensors: Vec<Tensor>, operators: Vec<(usize, usize, Kind)>) -> Program {
+    let output = operators.last().unwrap().1;
+    let mut program = chain(tensors, Vec::new());
+    program.operators = operators
+        .into_iter()
+        .map(|(input, output, kind)| Operator {
+            name: "op".into(),
+            input,
+            output,
+            kind,
+        })
+        .collect();
+    program.output = output;
+    program
+}
+
+/// A real factor as a multiplier.
+pub fn multiplier(real: f64) -> Multiplier {
+    let shift = (30 - real.log2().floor() as i32).clamp(1, 62);
+    Multiplier::new((real * 2f64.powi(shift)) as i32, shift as u8).unwrap()
+}
+
+/// The range of an output with this zero point.
+pub fn range(zero_point: i8) -> Output {
+    Output {
+        zero_point,
+        min: -128,
+        max: 127,
+    }
 }
 
 pub fn dense_program(seed: u64, rows: usize, columns: usize, style: Style) -> Program {
@@ -170,10 +206,10 @@ pub fn conv_program(seed: u64, shape: ConvShape, style: Style) -> Program {
         kernel: shape.kernel,
         stride: shape.stride,
         padding: [shape.padding[0], shape.padding[1]],
+        dilation: shape.dilation,
     };
     let kind = Kind::Conv {
         window,
-        dilation: shape.dilation,
         groups: shape.groups,
         linear,
     };
@@ -201,6 +237,7 @@ pub fn small_network(seed: u64) -> Program {
         kernel: [side; 2],
         stride: [stride; 2],
         padding: [0; 2],
+        dilation: [1; 2],
     };
     let exponentials = (0..40)
         .map(|d| (65535.0 * (-0.2 * d as f64).exp()) as u16)
@@ -208,7 +245,6 @@ pub fn small_network(seed: u64) -> Program {
     let kinds = vec![
         Kind::Conv {
             window: window(3, 1),
-            dilation: [1, 1],
             groups: 1,
             linear: conv,
         },
@@ -224,183 +260,34 @@ pub fn random_input(seed: u64, count: usize) -> Vec<i8> {
     (0..count).map(|_| rng.random()).collect()
 }
 
-/// Runs a program by the definitions.
-pub fn naive(program: &Program, input: &[i8]) -> Vec<i8> {
-    let mut values = vec![Vec::new(); program.tensors.len()];
-    values[program.input] = input.to_vec();
-    for op in &program.operators {
-        values[op.output] = naive_operator(program, op, &values);
+pub const CODINGS: [Coding; 3] = [Coding::Plain, Coding::Packed, Coding::Smallest];
+
+/// Runs the program in every coding; returns the forms that were chosen.
+pub fn check(program: &Program, seed: u64) -> BTreeSet<String> {
+    let input = random_input(seed, program.tensors[program.input].shape.len());
+    let expected = naive(program, &input);
+    let mut forms = BTreeSet::new();
+    for coding in CODINGS {
+        let encoded = encode(program, coding).unwrap();
+        assert_eq!(
+            encoded.ledger.total(),
+            encoded.bytes.len(),
+            "the ledger accounts for every byte"
+        );
+        let encodings: Vec<&str> = encoded.layers.iter().map(|l| l.encoding.as_str()).collect();
+        assert_eq!(
+            execute(&encoded.bytes, &input),
+            expected,
+            "{coding:?} {encodings:?} seed {seed}"
+        );
+        forms.extend(encodings.iter().map(|e| {
+            e.split(['-', '1', '2', '3', '4', '5', '6', '7', '8'])
+                .next()
+                .unwrap()
+                .to_owned()
+        }));
     }
-    values.swap_remove(program.output)
-}
-
-fn naive_operator(program: &Program, op: &Operator, values: &[Vec<i8>]) -> Vec<i8> {
-    let (from, to) = (&program.tensors[op.input], &program.tensors[op.output]);
-    let x = &values[op.input];
-    match &op.kind {
-        Kind::Dense(linear) => (0..linear.rows)
-            .map(|row| {
-                let weights = &linear.weights[row * linear.columns..][..linear.columns];
-                let products = x.iter().zip(weights).map(|(&x, &w)| x as i64 * w as i64);
-                requantize(linear, row, products.sum())
-            })
-            .collect(),
-        Kind::Conv {
-            window,
-            dilation,
-            groups,
-            linear,
-        } => naive_conv(x, from, to, window, *dilation, *groups, linear),
-        Kind::MaxPool(window) => naive_pool(x, from, to, window, |under| {
-            under.iter().flatten().copied().max().unwrap()
-        }),
-        Kind::AveragePool {
-            window,
-            count_include_pad,
-        } => naive_pool(x, from, to, window, |under| {
-            let pad = count_include_pad.then_some(from.zero_point);
-            let counted: Vec<i64> = under
-                .iter()
-                .filter_map(|v| v.or(pad))
-                .map(i64::from)
-                .collect();
-            (counted.iter().sum::<i64>() as f64 / counted.len() as f64 + 0.5).floor() as i8
-        }),
-        Kind::Clamp(range) => x.iter().map(|&q| q.max(range.min).min(range.max)).collect(),
-        Kind::Table(table) => x
-            .iter()
-            .map(|&q| table[(q as i32 + 128) as usize])
-            .collect(),
-        Kind::Softmax(table) => naive_softmax(x, table),
-        Kind::Add {
-            other,
-            mantissas,
-            shift,
-            range,
-        } => {
-            let zeros = [from.zero_point, program.tensors[*other].zero_point];
-            let summand = |i: usize, q: i8| (q as i128 - zeros[i] as i128) * mantissas[i] as i128;
-            x.iter()
-                .zip(&values[*other])
-                .map(|(&a, &b)| summand(0, a) + summand(1, b))
-                .map(|sum| clamped(*range, rounded(sum, *shift)))
-                .collect()
-        }
-    }
-}
-
-fn naive_softmax(x: &[i8], table: &[u16]) -> Vec<i8> {
-    let max = *x.iter().max().unwrap();
-    let e: Vec<f64> = x
-        .iter()
-        .map(|&q| {
-            table
-                .get((max as i32 - q as i32) as usize)
-                .copied()
-                .unwrap_or(0) as f64
-        })
-        .collect();
-    let sum: f64 = e.iter().sum();
-    e.iter()
-        .map(|e| ((256.0 * e / sum + 0.5).floor().min(255.0) - 128.0) as i8)
-        .collect()
-}
-
-fn requantize(linear: &Linear, row: usize, sum: i64) -> i8 {
-    let m = match linear.multipliers[..] {
-        [single] => single,
-        _ => linear.multipliers[row],
-    };
-    let product = (sum + linear.biases[row] as i64) as i128 * m.mantissa as i128;
-    clamped(linear.range, rounded(product, m.shift))
-}
-
-/// `sum / 2^shift` to the nearest integer, ties towards +∞.
-fn rounded(sum: i128, shift: u8) -> i128 {
-    (2 * sum + (1i128 << shift)).div_euclid(1i128 << (shift + 1))
-}
-
-fn clamped(range: Output, real: i128) -> i8 {
-    (real + range.zero_point as i128)
-        .max(range.min as i128)
-        .min(range.max as i128) as i8
-}
-
-/// The element at a place, channels last, or nothing in the padding.
-fn at(x: &[i8], t: &Tensor, y: isize, column: isize, channel: usize) -> Option<i8> {
-    let Shape {
-        height,
-        width,
-        channels,
-    } = t.shape;
-    let inside = y >= 0 && column >= 0 && (y as usize) < height && (column as usize) < width;
-    inside.then(|| x[(y as usize * width + column as usize) * channels + channel])
-}
-
-fn naive_conv(
-    x: &[i8],
-    from: &Tensor,
-    to: &Tensor,
-    window: &Window,
-    dilation: [usize; 2],
-    groups: usize,
-    linear: &Linear,
-) -> Vec<i8> {
-    let per_group = from.shape.channels / groups;
-    let mut out = Vec::new();
-    for oy in 0..to.shape.height {
-        for ox in 0..to.shape.width {
-            for filter in 0..to.shape.channels {
-                let group = filter / (to.shape.channels / groups);
-                let mut sum = 0i64;
-                for ky in 0..window.kernel[0] {
-                    for kx in 0..window.kernel[1] {
-                        for c in 0..per_group {
-                            let y = (oy * window.stride[0] + ky * dilation[0]) as isize
-                                - window.padding[0] as isize;
-                            let column = (ox * window.stride[1] + kx * dilation[1]) as isize
-                                - window.padding[1] as isize;
-                            let value = at(x, from, y, column, group * per_group + c)
-                                .unwrap_or(from.zero_point);
-                            let weight = linear.weights[filter * linear.columns
-                                + (ky * window.kernel[1] + kx) * per_group
-                                + c];
-                            sum += value as i64 * weight as i64;
-                        }
-                    }
-                }
-                out.push(requantize(linear, filter, sum));
-            }
-        }
-    }
-    out
-}
-
-fn naive_pool(
-    x: &[i8],
-    from: &Tensor,
-    to: &Tensor,
-    window: &Window,
-    reduce: impl Fn(&[Option<i8>]) -> i8,
-) -> Vec<i8> {
-    let mut out = Vec::new();
-    for oy in 0..to.shape.height {
-        for ox in 0..to.shape.width {
-            for c in 0..to.shape.channels {
-                let mut under = Vec::new();
-                for ky in 0..window.kernel[0] {
-                    for kx in 0..window.kernel[1] {
-                        let y = (oy * window.stride[0] + ky) as isize - window.padding[0] as isize;
-                        let column =
-                            (ox * window.stride[1] + kx) as isize - window.padding[1] as isize;
-                        under.push(at(x, from, y, column, c));
-                    }
-                }
-                out.push(reduce(&under));
-            }
-        }
-    }
-    out
+    forms
 }
 
 /// Runs an image on the host twin with an arena of just the bytes it asks for.

@@ -1,4 +1,5 @@
-use super::dot;
+use super::dot_cells;
+use core::cell::Cell;
 use no_std_core::operator::{FILTER_ENTRY_BYTES, Linear, MAX_TAPS, Operator, Window};
 use no_std_core::tensor::Shape;
 
@@ -9,7 +10,6 @@ pub(crate) struct Conv<'o, 'a> {
     output: Shape,
     zero_point: i32,
     window: &'o Window,
-    dilation: [usize; 2],
     /// Channels of one group: of the input, of the output.
     group_channels: usize,
     group_filters: usize,
@@ -18,7 +18,7 @@ pub(crate) struct Conv<'o, 'a> {
 
 /// Where a window stands: its corner, which may lie in the padding.
 #[derive(Clone, Copy)]
-struct Position {
+pub(super) struct Position {
     y: isize,
     x: isize,
 }
@@ -27,7 +27,6 @@ impl<'o, 'a> Conv<'o, 'a> {
     pub(crate) fn new(
         op: &Operator<'a>,
         window: &'o Window,
-        dilation: [usize; 2],
         groups: usize,
         linear: &'o Linear<'a>,
     ) -> Self {
@@ -40,22 +39,54 @@ impl<'o, 'a> Conv<'o, 'a> {
             output,
             zero_point,
             window,
-            dilation,
             group_channels,
             group_filters,
             linear,
         }
     }
 
-    pub(crate) fn run(&self, x: &[i8], y: &mut [i8], scratch: &mut [i8]) {
-        if self.linear.weights.is_plain() {
-            self.plain(x, y);
-        } else {
-            self.coded(x, y, scratch);
+    /// With one position: what a dense layer is.
+    pub(super) fn once(
+        op: &Operator<'a>,
+        window: &'o Window,
+        filters: usize,
+        linear: &'o Linear<'a>,
+    ) -> Self {
+        let output = Shape {
+            height: 1,
+            width: 1,
+            channels: filters,
+        };
+        Self {
+            output,
+            group_filters: filters,
+            ..Self::new(op, window, 1, linear)
         }
     }
 
-    fn positions(&self) -> impl Iterator<Item = Position> + '_ {
+    /// Calls `visit` for each weight of a filter with the place of its tap's first channel (none in the
+    /// padding), the channel, and the weight's column.
+    pub(super) fn each_tap(
+        &self,
+        at: Position,
+        filter: usize,
+        mut visit: impl FnMut(Option<usize>, usize, usize),
+    ) {
+        let first = self.first_channel(filter);
+        let [height, width] = self.window.kernel;
+        let mut column = 0;
+        for ky in 0..height {
+            for kx in 0..width {
+                let tap = self.tap(at, ky, kx);
+                for channel in first..first + self.group_channels {
+                    visit(tap, channel, column);
+                    column += 1;
+                }
+            }
+        }
+    }
+
+    pub(super) fn positions(&self) -> impl Iterator<Item = Position> + '_ {
         let [stride_y, stride_x] = self.window.stride;
         let [top, left] = self.window.padding;
         (0..self.output.height).flat_map(move |y| {
@@ -69,8 +100,8 @@ impl<'o, 'a> Conv<'o, 'a> {
     /// Row and column of a tap's input element, if it is not padding.
     #[inline(always)]
     fn tap(&self, at: Position, ky: usize, kx: usize) -> Option<usize> {
-        let y = at.y + (ky * self.dilation[0]) as isize;
-        let x = at.x + (kx * self.dilation[1]) as isize;
+        let y = at.y + (ky * self.window.dilation[0]) as isize;
+        let x = at.x + (kx * self.window.dilation[1]) as isize;
         let inside = (0..self.input.height as isize).contains(&y)
             && (0..self.input.width as isize).contains(&x);
         inside.then(|| (y as usize * self.input.width + x as usize) * self.input.channels)
@@ -80,26 +111,36 @@ impl<'o, 'a> Conv<'o, 'a> {
         filter.checked_div(self.group_filters).unwrap_or(0) * self.group_channels
     }
 
-    fn plain(&self, x: &[i8], y: &mut [i8]) {
+    /// Position by position, every filter at each: the output may follow the window into its input
+    /// ([`no_std_core::overlap`]).
+    #[inline(never)]
+    pub(crate) fn plain(&self, x: &[Cell<i8>], y: &[Cell<i8>]) {
         let columns = self.linear.weights.columns.max(1);
         for (at, y) in self
             .positions()
-            .zip(y.chunks_exact_mut(self.output.channels.max(1)))
+            .zip(y.chunks_exact(self.output.channels.max(1)))
         {
             let filters = self.linear.weights.stream().chunks_exact(columns);
             let (mut biases, mut multipliers) = (self.linear.biases(), self.linear.multipliers());
-            for (filter, (y, weights)) in y.iter_mut().zip(filters).enumerate() {
+            for (filter, (y, weights)) in y.iter().zip(filters).enumerate() {
                 let products = self.plain_filter(x, weights, at, self.first_channel(filter));
                 let accumulator = biases.take().wrapping_add(products);
-                *y = self
+                let requantized = self
                     .linear
                     .range
                     .requantize(accumulator, multipliers.take());
+                y.set(requantized);
             }
         }
     }
 
-    fn plain_filter(&self, x: &[i8], weights: &[u8], at: Position, first_channel: usize) -> i32 {
+    fn plain_filter(
+        &self,
+        x: &[Cell<i8>],
+        weights: &[u8],
+        at: Position,
+        first_channel: usize,
+    ) -> i32 {
         let [height, width] = self.window.kernel;
         let mut taps = weights.chunks_exact(self.group_channels.max(1));
         let mut sum = 0i32;
@@ -107,7 +148,9 @@ impl<'o, 'a> Conv<'o, 'a> {
             for kx in 0..width {
                 let weights = taps.next().unwrap_or(&[]);
                 let products = match self.tap(at, ky, kx) {
-                    Some(start) => dot(x.get(start + first_channel..).unwrap_or(&[]), weights),
+                    Some(start) => {
+                        dot_cells(x.get(start + first_channel..).unwrap_or(&[]), weights)
+                    }
                     None => self.zero_point * weights.iter().map(|&w| w as i8 as i32).sum::<i32>(),
                 };
                 sum = sum.wrapping_add(products);
@@ -117,7 +160,8 @@ impl<'o, 'a> Conv<'o, 'a> {
     }
 
     /// Filter by filter: its weights are decoded once and used at every position.
-    fn coded(&self, x: &[i8], y: &mut [i8], scratch: &mut [i8]) {
+    #[inline(never)]
+    pub(crate) fn coded(&self, x: &[i8], y: &mut [i8], scratch: &mut [i8]) {
         let table_bytes = self.linear.weights.table_bytes().min(scratch.len());
         let (tables, entries) = scratch.split_at_mut(table_bytes);
         let mut reader = self.linear.weights.reader(tables);
@@ -151,7 +195,7 @@ impl<'o, 'a> Conv<'o, 'a> {
         let channel = column - tap * self.group_channels;
         let ky = tap.checked_div(self.window.kernel[1]).unwrap_or(0);
         let kx = tap - ky * self.window.kernel[1];
-        let place = ky * self.dilation[0] * self.input.width + kx * self.dilation[1];
+        let place = ky * self.window.dilation[0] * self.input.width + kx * self.window.dilation[1];
         let offset = place * self.input.channels + first_channel + channel;
         let [low, high, ..] = offset.to_le_bytes();
         [low, high, tap as u8, weight as u8]
@@ -161,8 +205,8 @@ impl<'o, 'a> Conv<'o, 'a> {
     fn coded_filter(&self, x: &[i8], entries: &[i8], at: Position) -> i32 {
         let [height, width] = self.window.kernel;
         let (bottom, right) = (
-            (height - 1) * self.dilation[0],
-            (width - 1) * self.dilation[1],
+            (height - 1) * self.window.dilation[0],
+            (width - 1) * self.window.dilation[1],
         );
         let inside = at.y >= 0
             && at.x >= 0

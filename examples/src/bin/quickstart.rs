@@ -135,8 +135,8 @@ fn emulated(image: &Path, test: &Dataset) -> Result<Option<Check>, Failure> {
         prove_no_panic: false,
     };
     let images = |model: &Model| {
-        let quantized = (0..EMULATED.min(test.len()))
-            .flat_map(|i| host::quantize(&model.input(), test.input(i)));
+        let quantized =
+            (0..EMULATED.min(test.len())).flat_map(|i| host::quantize(&model, test.input(i)));
         Ok(Inputs::new(model.input_len(), quantized.collect()))
     };
     print("\nbuilding firmware for an emulated Cortex-M4 …")?;

@@ -19,11 +19,49 @@
 //! op = "dense"
 //! units = "classes"
 //! ```
+//!
+//! The layers, with what may be left out in brackets; a size of a window is a number or
+//! `[height, width]`, padding a number or `"same"`.
+//!
+//! | layer | fields |
+//! |---|---|
+//! | `conv` | `channels`, `kernel`, \[`stride`, `padding`, `dilation`, `groups`, `bias`\] |
+//! | `depthwise` | `kernel`, \[`stride`, `padding`, `dilation`, `bias`\] |
+//! | `conv1d` | as `conv`, with one number for each size; over time |
+//! | `dense` | `units` (a number or `"classes"`), \[`bias`, `each_step`\] |
+//! | `rnn`, `lstm`, `gru` | `units`, \[`bidirectional`, `sequence`\]; the last state, or those of all steps |
+//! | `embedding` | `rows`, `units`; of inputs that are whole numbers |
+//! | `relu`, `clip` (`min`, `max`), `leaky_relu` \[`alpha`\], `elu` \[`alpha`\], `prelu` | |
+//! | `sigmoid`, `tanh`, `hard_sigmoid`, `hard_swish`, `softplus`, `gelu`, `softmax` | |
+//! | `max_pool`, `average_pool` | `kernel`, \[`stride`, `padding`\] |
+//! | `global_average_pool` | over height and width, or over time |
+//! | `batch_norm`, `layer_norm` | of channels by the batch, of the last axis by itself |
+//! | `dropout` | `probability` |
+//! | `flatten` | |
+//! | `mark`, `from` | `name`: names what is here; goes on from what has the name |
+//! | `add`, `concat` | `with`: a name |
+//!
+//! Layers over time take `[time, features]`. An image becomes such a sequence by itself: time is its
+//! height, the features of a step are a row of all channels. Of an image of height 1, as `conv1d`
+//! makes it, time is the width and the features are the channels. A keyword spotter:
+//!
+//! ```toml
+//! name = "spotter"
+//! layer = [
+//!   { op = "conv1d", channels = 32, kernel = 5, stride = 2, padding = "same" },
+//!   { op = "batch_norm" },
+//!   { op = "relu" },
+//!   { op = "gru", units = 24 },
+//!   { op = "dense", units = "classes" },
+//! ]
+//! ```
 
 mod build;
 mod layer;
+mod settings;
 
-pub use layer::{Init, Layer, Padding, Units};
+pub use layer::Layer;
+pub use settings::{Extent, Init, Padding, Units};
 
 use crate::files;
 use crate::graph::ShapeError;
@@ -88,9 +126,10 @@ pub enum ArchError {
 /// Largest size in a description: units, channels, sides of a window.
 pub(crate) const MAX_UNITS: usize = 65_536;
 
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
     ("lenet-300-100", include_str!("builtin/lenet-300-100.toml")),
     ("lenet-5-caffe", include_str!("builtin/lenet-5-caffe.toml")),
+    ("speech-cnn", include_str!("builtin/speech-cnn.toml")),
 ];
 
 fn names() -> String {
@@ -126,8 +165,8 @@ impl Architecture {
     /// The same with a dropout after each hidden activation.
     pub fn with_dropout(mut self, probability: f32) -> Self {
         let layers = self.layers.into_iter().flat_map(|layer| {
-            let activation = matches!(layer, Layer::Relu { .. } | Layer::Clip { .. });
-            let dropout = activation.then_some(Layer::Dropout { probability });
+            let hidden = layer.is_activation();
+            let dropout = hidden.then_some(Layer::Dropout { probability });
             std::iter::once(layer).chain(dropout)
         });
         self.layers = layers.collect();
@@ -148,13 +187,15 @@ impl Architecture {
                     Layer::Dense {
                         units: Units::Count(n),
                         bias: true,
+                        each_step: false,
                     },
                     Layer::Relu { name: None },
                 ]
             })
             .chain([Layer::Dense {
-                units: Units::Classes(layer::ClassCount::Classes),
+                units: Units::Classes(settings::ClassCount::Classes),
                 bias: true,
+                each_step: false,
             }]);
         Ok(Self {
             name: name.replace(':', "-"),
@@ -172,86 +213,4 @@ fn parse(path: &str, text: &str) -> Result<Architecture, ArchError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn build(name: &str) -> crate::graph::Graph {
-        Architecture::resolve(name)
-            .expect(name)
-            .build(&[1, 28, 28], 10, 1)
-            .expect(name)
-    }
-
-    #[test]
-    fn published_counts_of_parameters_and_products() {
-        let (mlp, cnn) = (build("lenet-300-100"), build("lenet-5-caffe"));
-        assert_eq!((mlp.parameter_count(), mlp.macs()), (266_610, 266_200));
-        assert_eq!((cnn.parameter_count(), cnn.macs()), (431_080, 2_293_000));
-        assert_eq!(build("mlp:300-100").parameter_count(), 266_610);
-    }
-
-    #[test]
-    fn weights_begin_with_he_spread_and_the_same_seed_gives_the_same() {
-        let graph = build("lenet-300-100");
-        let values = graph.parameters[0].materialize();
-        let variance = values.iter().map(|v| (v * v) as f64).sum::<f64>() / values.len() as f64;
-        assert!((variance / (2.0 / 784.0) - 1.0).abs() < 0.02, "{variance}");
-        assert!(graph.parameters[1].materialize().iter().all(|&b| b == 0.0));
-        assert_eq!(graph, build("lenet-300-100"));
-    }
-
-    #[test]
-    fn mistakes_are_one_line_that_helps() {
-        let error = |name: &str| Architecture::resolve(name).expect_err(name).to_string();
-        assert!(error("lenet-5").contains("do you mean lenet-5-caffe?"));
-        assert!(error("lenet").contains("lenet-300-100"));
-        assert!(error("/nowhere/a.toml").contains("/nowhere/a.toml"));
-        let misspelt = parse("f.toml", "name = 'x'\n[[layer]]\nop = 'dense'\nunit = 3\n")
-            .expect_err("misspelt");
-        assert!(
-            misspelt.to_string().contains("unit") && !misspelt.to_string().contains('\n'),
-            "{misspelt}"
-        );
-        let unknown = parse("f.toml", "name = 'x'\n[[layer]]\nop = 'dens'\n")
-            .expect_err("unknown")
-            .to_string();
-        assert!(
-            unknown.contains("dens") && unknown.contains("dense"),
-            "{unknown}"
-        );
-        let big = "name = 'x'\n[[layer]]\nop = 'conv'\nchannels = 2\nkernel = 40\n";
-        let shape = parse("f.toml", big)
-            .expect("reads")
-            .build(&[1, 28, 28], 10, 1)
-            .expect_err("too large");
-        assert!(shape.to_string().contains("window of 40 on 28"), "{shape}");
-    }
-
-    #[test]
-    fn every_layer_builds() {
-        let text = r#"
-            name = "all"
-            init = "xavier"
-            layer = [
-              { op = "conv", channels = 4, kernel = 3, padding = "same", bias = false },
-              { op = "batch_norm" },
-              { op = "relu", name = "a" },
-              { op = "conv", channels = 4, kernel = 3, padding = 1, groups = 4 },
-              { op = "add", with = "a" },
-              { op = "clip", min = 0.0, max = 6.0 },
-              { op = "max_pool", kernel = 3, stride = 2, padding = 1 },
-              { op = "average_pool", kernel = 2 },
-              { op = "global_average_pool" },
-              { op = "dropout", probability = 0.2 },
-              { op = "dense", units = "classes" },
-              { op = "softmax" },
-            ]"#;
-        let graph = parse("all", text)
-            .expect("reads")
-            .build(&[3, 16, 16], 7, 1)
-            .expect("builds");
-        assert_eq!(graph.value(graph.output).shape, [7]);
-        let named = |op: &str| graph.nodes.iter().filter(|n| n.op.name() == op).count();
-        assert_eq!((named("Conv"), named("Add"), named("Flatten")), (2, 1, 1));
-    }
-}
+mod tests;

@@ -1,10 +1,13 @@
 use crate::names::meant;
 use rand::{Rng, RngExt};
+use rand_distr::StandardNormal;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// Random distortion of an image: affine around its centre, bilinear, zeros outside; then by whole
-/// pixels. Each amount is the bound of a uniform draw on both sides of none; all zero leaves images
-/// alone.
+/// pixels; then of its values. An image of sound has frames as rows and bands as columns, and nothing
+/// where it is zero. Each amount but `flip` is the bound of a uniform draw on both sides of none; all
+/// zero leaves images alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
@@ -16,11 +19,22 @@ pub struct Augment {
     pub scale: f32,
     /// Tangent of the shear angle.
     pub shear: f32,
-    /// Whole pixels, vertical and horizontal, the border's pixels repeated: an image padded by so
-    /// many on every side and cropped to its size.
-    pub crop: u16,
-    /// Whether every other image is mirrored, left to right.
-    pub flip: bool,
+    /// Pixels, vertical alone, besides `shift`: frames of sound.
+    pub slide: f32,
+    /// Added to every element that is not zero, and cut off at zero from where it came: the loudness of
+    /// logarithms.
+    pub level: f32,
+    /// Standard deviation of normal noise, added likewise.
+    pub noise: f32,
+    /// Most rows of a band of rows set to zero: drawn from none to so many (Park et al. 2019, SpecAugment).
+    pub mask_rows: f32,
+    /// Likewise of columns.
+    pub mask_columns: f32,
+    /// Whole pixels, vertical and horizontal, the border's pixels repeated: an image padded by so many
+    /// on every side and cropped to its size.
+    pub crop: f32,
+    /// Share of the images that are mirrored, left to right.
+    pub flip: f32,
 }
 
 impl Augment {
@@ -35,44 +49,98 @@ impl Augment {
         rotate: 10.0,
         scale: 0.1,
         shear: 0.1,
-        crop: 0,
-        flip: false,
+        ..Self::NONE
     };
+
+    const NONE: Self = Self {
+        shift: 0.0,
+        rotate: 0.0,
+        scale: 0.0,
+        shear: 0.0,
+        slide: 0.0,
+        level: 0.0,
+        noise: 0.0,
+        mask_rows: 0.0,
+        mask_columns: 0.0,
+        crop: 0.0,
+        flip: 0.0,
+    };
+
+    /// Each amount with its name in a configuration.
+    pub(crate) fn amounts(mut self) -> [(&'static str, f32); 11] {
+        self.amounts_mut().map(|(name, amount)| (name, *amount))
+    }
+
+    fn amounts_mut(&mut self) -> [(&'static str, &mut f32); 11] {
+        [
+            ("augment.shift", &mut self.shift),
+            ("augment.rotate", &mut self.rotate),
+            ("augment.scale", &mut self.scale),
+            ("augment.shear", &mut self.shear),
+            ("augment.slide", &mut self.slide),
+            ("augment.level", &mut self.level),
+            ("augment.noise", &mut self.noise),
+            ("augment.mask_rows", &mut self.mask_rows),
+            ("augment.mask_columns", &mut self.mask_columns),
+            ("augment.crop", &mut self.crop),
+            ("augment.flip", &mut self.flip),
+        ]
+    }
 
     /// Writes a distorted `image` of shape `[channels, height, width]` to `out`, of equal length.
     pub fn apply(&self, image: &[f32], shape: [usize; 3], rng: &mut impl Rng, out: &mut [f32]) {
-        let affine = Self {
-            crop: 0,
-            flip: false,
+        let others = Self {
+            crop: 0.0,
+            flip: 0.0,
             ..*self
         };
-        if affine.is_none() {
+        let moves = others != *self;
+        if moves && others.is_none() {
             return self.draw_move(rng).apply(image, shape, out);
         }
         self.draw(rng).apply(image, shape, out);
-        if affine != *self {
+        if moves {
             let distorted = out.to_vec();
             self.draw_move(rng).apply(&distorted, shape, out);
+        }
+        self.change_values(rng, out);
+        let [_, height, width] = shape;
+        let rows = strip(self.mask_rows, height, rng);
+        let columns = strip(self.mask_columns, width, rng);
+        for (i, value) in out.iter_mut().enumerate() {
+            if rows.contains(&(i / width % height)) || columns.contains(&(i % width)) {
+                *value = 0.0;
+            }
         }
     }
 
     fn draw_move(&self, rng: &mut impl Rng) -> Move {
-        let crop = i32::from(self.crop);
+        let crop = self.crop as i32;
         let mut pixels = || rng.random_range(-crop..=crop) as isize;
         let shift = [pixels(), pixels()];
-        let mirrored = self.flip && rng.random();
+        let mirrored = rng.random::<f32>() < self.flip;
         Move { shift, mirrored }
+    }
+
+    fn change_values(&self, rng: &mut impl Rng, out: &mut [f32]) {
+        let level = uniform(self.level, rng);
+        if level == 0.0 && self.noise == 0.0 {
+            return;
+        }
+        for value in out.iter_mut().filter(|value| **value != 0.0) {
+            let noise: f32 = if self.noise > 0.0 {
+                rng.sample(StandardNormal)
+            } else {
+                0.0
+            };
+            let changed = *value + level + noise * self.noise;
+            *value = if changed * *value > 0.0 { changed } else { 0.0 };
+        }
     }
 
     /// The inverse of scaling after shearing after rotation, around the centre, then a shift.
     fn draw(&self, rng: &mut impl Rng) -> Inverse {
-        let mut uniform = |bound: f32| {
-            if bound > 0.0 {
-                rng.random_range(-bound..=bound)
-            } else {
-                0.0
-            }
-        };
+        let mut uniform = |bound: f32| uniform(bound, rng);
         let (sin, cos) = uniform(self.rotate).to_radians().sin_cos();
         let shear = uniform(self.shear);
         let (fy, fx) = (
@@ -86,9 +154,32 @@ impl Augment {
                 fx * (sin + shear * cos),
                 fx * (cos - shear * sin),
             ],
-            shift: [uniform(self.shift), uniform(self.shift)],
+            shift: [
+                uniform(self.shift) + uniform(self.slide),
+                uniform(self.shift),
+            ],
         }
     }
+}
+
+/// From `-bound` to `bound`; draws nothing for a bound of zero.
+fn uniform(bound: f32, rng: &mut impl Rng) -> f32 {
+    if bound > 0.0 {
+        rng.random_range(-bound..=bound)
+    } else {
+        0.0
+    }
+}
+
+/// A strip of at most `most` places, somewhere.
+fn strip(most: f32, places: usize, rng: &mut impl Rng) -> Range<usize> {
+    let most = (most as usize).min(places);
+    if most == 0 {
+        return 0..0;
+    }
+    let length = rng.random_range(0..=most);
+    let start = rng.random_range(0..=places - length);
+    start..start + length
 }
 
 /// Where each output pixel comes from: `matrix · (place − centre − shift) + centre`, rows first.
@@ -177,51 +268,30 @@ impl FromStr for Augment {
         }
         let mut augment = Self::default();
         for part in text.split(',') {
-            augment.set(part)?;
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let bare = |full: &'static str| full.trim_start_matches("augment.");
+            let mut amounts = augment.amounts_mut().into_iter();
+            let field = amounts.find(|(full, _)| bare(full) == name);
+            let known = || Self::NONE.amounts().map(|(full, _)| bare(full));
+            let hint = || meant(name, ["none", "default"].into_iter().chain(known()));
+            let (_, field) = field.ok_or_else(|| format!("{EXPECTED}{}", hint()))?;
+            let number = value
+                .parse()
+                .ok()
+                .filter(|v: &f32| v.is_finite() && *v >= 0.0);
+            *field = number.ok_or(EXPECTED)?;
         }
-        if augment.scale < 1.0 {
-            Ok(augment)
-        } else {
-            Err("scale must be below 1".into())
+        match augment {
+            Self { scale: 1.0.., .. } => Err("scale must be below 1".into()),
+            Self { flip, .. } if flip > 1.0 => {
+                Err("flip must be at most 1, the share mirrored".into())
+            }
+            _ => Ok(augment),
         }
     }
 }
 
-impl Augment {
-    /// Sets one amount from `name=value`, or `flip`.
-    fn set(&mut self, part: &str) -> Result<(), String> {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        let field = match name {
-            "flip" if value.is_empty() => {
-                self.flip = true;
-                return Ok(());
-            }
-            "crop" => {
-                self.crop = value.parse().map_err(|_| EXPECTED)?;
-                return Ok(());
-            }
-            "shift" => &mut self.shift,
-            "rotate" => &mut self.rotate,
-            "scale" => &mut self.scale,
-            "shear" => &mut self.shear,
-            _ => {
-                let known = [
-                    "none", "default", "shift", "rotate", "scale", "shear", "crop", "flip",
-                ];
-                return Err(format!("{EXPECTED}{}", meant(name, known)));
-            }
-        };
-        let number = value
-            .parse()
-            .ok()
-            .filter(|v: &f32| v.is_finite() && *v >= 0.0);
-        *field = number.ok_or(EXPECTED)?;
-        Ok(())
-    }
-}
-
-const EXPECTED: &str =
-    "expected default, none, or amounts such as shift=2,rotate=10,scale=0.1,shear=0.1,crop=4,flip";
+const EXPECTED: &str = "expected default, none, or amounts such as shift=2,rotate=10,scale=0.1,shear=0.1, for sound slide=5,level=0.5,noise=0.1,mask_rows=8,mask_columns=4, for pictures crop=4,flip=0.5";
 
 #[cfg(test)]
 mod tests {
@@ -259,9 +329,6 @@ mod tests {
     fn the_drawn_matrix_inverts_scaling_after_shearing_after_rotation() {
         use rand::SeedableRng;
         let augment = Augment {
-            rotate: 0.0,
-            shear: 0.0,
-            shift: 0.0,
             scale: 0.5,
             ..Augment::default()
         };
@@ -282,6 +349,69 @@ mod tests {
         assert!((a * d - b * c - 1.0).abs() < 1e-6 && (a - d).abs() < 1e-6 && (b + c).abs() < 1e-6);
     }
 
+    fn changed(text: &str, seed: u64) -> Vec<f32> {
+        use rand::SeedableRng;
+        let augment: Augment = text.parse().expect("valid");
+        let image = [[0.0; 24], [2.0; 24]].concat();
+        let mut out = vec![9.0; 48];
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        augment.apply(&image, [1, 8, 6], &mut rng, &mut out);
+        out
+    }
+
+    #[test]
+    fn levels_and_noise_change_what_is_there() {
+        for seed in 0..20 {
+            let quiet = changed("level=0.5", seed);
+            let (silent, heard) = quiet.split_at(24);
+            assert!(silent.iter().all(|&v| v == 0.0));
+            assert!(
+                heard
+                    .iter()
+                    .all(|&v| v == heard[0] && (1.5..=2.5).contains(&v))
+            );
+            let noisy = changed("noise=0.1", seed);
+            let mean = noisy[24..].iter().sum::<f32>() / 24.0;
+            assert!(
+                noisy[..24].iter().all(|&v| v == 0.0) && (mean - 2.0).abs() < 0.1,
+                "{mean}"
+            );
+            assert!(noisy[24] != noisy[25]);
+            assert!(changed("level=50", seed).iter().all(|&v| v >= 0.0));
+        }
+    }
+
+    #[test]
+    fn masks_are_strips_of_rows_and_columns() {
+        let (mut rows, mut columns) = (0, 0);
+        for seed in 0..50 {
+            let zero = |out: &[f32], row: usize, column: usize| out[row * 6 + column] == 0.0;
+            let out = changed("mask_rows=2", seed);
+            let masked: Vec<usize> = (4..8).filter(|&r| zero(&out, r, 0)).collect();
+            assert!(
+                masked.len() <= 2
+                    && (4..8).all(|r| (0..6).all(|c| zero(&out, r, c) == zero(&out, r, 0)))
+            );
+            let out = changed("mask_columns=3", seed);
+            let strip: Vec<usize> = (0..6).filter(|&c| zero(&out, 4, c)).collect();
+            assert!(strip.len() <= 3 && strip.windows(2).all(|w| w[1] == w[0] + 1));
+            (rows, columns) = (rows.max(masked.len()), columns.max(strip.len()));
+        }
+        assert_eq!((rows, columns), (2, 3), "the bounds are reached");
+    }
+
+    #[test]
+    fn sliding_moves_rows_alone() {
+        for seed in 0..20 {
+            let out = changed("slide=3", seed);
+            assert!(
+                out.chunks(6)
+                    .all(|row| row.iter().all(|v| (v - row[0]).abs() < 1e-6)),
+                "{out:?}"
+            );
+        }
+    }
+
     #[test]
     fn amounts_are_read_and_mistakes_named() {
         assert_eq!("default".parse::<Augment>(), Ok(Augment::DEFAULT));
@@ -292,13 +422,13 @@ mod tests {
         assert_eq!("none".parse::<Augment>(), Ok(Augment::default()));
         for bad in [
             "shft=2",
+            "augment.shift=2",
             "shift",
             "shift=-1",
             "shift=NaN",
             "scale=1.5",
             "crop=x",
-            "crop=0.5",
-            "flip=1",
+            "flip=2",
         ] {
             assert!(bad.parse::<Augment>().is_err(), "{bad}");
         }
@@ -321,7 +451,7 @@ mod tests {
     #[test]
     fn crops_keep_to_their_bound_and_half_the_images_are_mirrored() {
         use rand::SeedableRng;
-        let augment: Augment = "crop=1,flip".parse().expect("amounts");
+        let augment: Augment = "crop=1,flip=0.5".parse().expect("amounts");
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
         let draws: Vec<Move> = (0..1000).map(|_| augment.draw_move(&mut rng)).collect();
         let shifts = draws.iter().flat_map(|d| d.shift);

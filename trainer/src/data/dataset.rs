@@ -1,8 +1,9 @@
 use super::DataError;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Labelled examples of one split.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dataset {
     /// Shape of one input, `[channels, height, width]` for images.
     pub input_shape: Vec<usize>,
@@ -12,6 +13,8 @@ pub struct Dataset {
     pub labels: Vec<u32>,
     /// Number of classes.
     pub classes: usize,
+    /// What a model must know of how its inputs are made: becomes part of its own metadata.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// What a data specification yields.
@@ -62,6 +65,7 @@ impl Dataset {
                 .collect(),
             labels: places.iter().map(|&i| self.labels[i]).collect(),
             classes: self.classes,
+            metadata: self.metadata.clone(),
         }
     }
 
@@ -131,5 +135,6 @@ pub(super) fn labelled(
         inputs,
         labels,
         classes,
+        metadata: BTreeMap::new(),
     })
 }

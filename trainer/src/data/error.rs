@@ -11,12 +11,6 @@ pub enum DataError {
         /// Which one may be meant.
         hint: String,
     },
-    /// A kind that is planned but not there.
-    #[error("'{kind}' data is not supported yet; convert it to npz:FILE with arrays x and y")]
-    NotYet {
-        /// The word before the colon.
-        kind: String,
-    },
     /// A specification whose part after the colon is wrong.
     #[error("'{spec}': {reason}")]
     Spec {
@@ -36,7 +30,7 @@ pub enum DataError {
 }
 
 /// The kinds of data, for messages.
-const KINDS: &str = "glyphs[:N], mnist:DIR, cifar10:DIR, images:DIR, idx:IMAGES,LABELS, csv:FILE[,label=NAME], npz:FILE or npy:X.npy,Y.npy, optionally with ,scale=255";
+const KINDS: &str = "glyphs[:N], mnist:DIR, cifar10:DIR, images:DIR, wav:DIR[,features=mfcc,…], idx:IMAGES,LABELS, csv:FILE[,label=NAME], npz:FILE or npy:X.npy,Y.npy, optionally with ,scale=255";
 
 impl DataError {
     pub(super) fn file(path: &Path, reason: impl std::fmt::Display) -> Self {

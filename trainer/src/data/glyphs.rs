@@ -89,6 +89,7 @@ fn split(count: usize, seed: u64, unit: f32) -> Dataset {
         inputs,
         labels,
         classes: 10,
+        ..Dataset::default()
     }
 }
 

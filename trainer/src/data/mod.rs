@@ -4,14 +4,17 @@ mod arrays;
 mod augment;
 mod dataset;
 mod error;
+mod folders;
 mod glyphs;
 mod idx;
 mod pictures;
 mod spec;
 mod table;
+mod wav;
 
 pub use arrays::read_inputs;
 pub use augment::Augment;
 pub use dataset::{Dataset, Splits};
 pub use error::DataError;
 pub use spec::DataSpec;
+pub use wav::{AudioFeatures, clip};

@@ -1,10 +1,10 @@
 //! Pictures in folders named after their classes, on disk or in zip archives, and CIFAR-10's records.
 
 use super::dataset::labelled;
+use super::folders::{self, Classes, unreadable};
 use super::{DataError, Dataset, Splits};
 use image::{DynamicImage, ImageReader, Limits};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ pub(super) fn images(
 ) -> Result<Splits, DataError> {
     let (train, test) = (dir.join("train"), dir.join("test"));
     if !train.is_dir() {
-        let classes = Classes::of(&folders(dir)?);
+        let classes = Classes::of(&folders::names(dir, KIND)?);
         return split_off_test(dataset(dir, &files(dir, &classes)?, &classes, unit)?);
     }
-    let classes = Classes::of(&folders(&train)?);
+    let classes = Classes::of(&folders::names(&train, KIND)?);
     let load = |split: &Path| dataset(split, &files(split, &classes)?, &classes, unit);
     splits(dir, load(&train)?, load(&test)?)
 }
@@ -43,29 +43,15 @@ pub(super) fn cifar10(
     images(dir, unit, split_off_test)
 }
 
+/// What the files of a class are, for messages.
+const KIND: &str = "PNG or JPEG files";
+
 fn splits(dir: &Path, train: Dataset, test: Dataset) -> Result<Splits, DataError> {
     if train.input_shape != test.input_shape {
         let reason = "train and test pictures differ in size or colours";
         return Err(DataError::file(dir, reason));
     }
     Ok(Splits { train, test })
-}
-
-/// Names of classes, numbered in their order.
-struct Classes(BTreeMap<String, usize>);
-
-impl Classes {
-    fn of(names: &[String]) -> Self {
-        let mut names = names.to_vec();
-        names.sort_unstable();
-        names.dedup();
-        Self(names.into_iter().enumerate().map(|(i, n)| (n, i)).collect())
-    }
-
-    fn number(&self, name: &str, place: &Path) -> Result<usize, DataError> {
-        let unknown = || DataError::file(place, format!("'{name}' is no class of the train split"));
-        self.0.get(name).copied().ok_or_else(unknown)
-    }
 }
 
 /// A picture and where it is.
@@ -77,25 +63,6 @@ struct Picture {
     bytes: Option<Vec<u8>>,
 }
 
-fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> DataError + '_ {
-    move |e| DataError::file(path, e)
-}
-
-fn folders(dir: &Path) -> Result<Vec<String>, DataError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(unreadable(dir))? {
-        let entry = entry.map_err(unreadable(dir))?;
-        if entry.path().is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    if names.is_empty() {
-        let reason = "expected a folder for each class, with PNG or JPEG files";
-        return Err(DataError::file(dir, reason));
-    }
-    Ok(names)
-}
-
 fn is_picture(path: &Path) -> bool {
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("");
     ["png", "jpg", "jpeg"]
@@ -105,19 +72,13 @@ fn is_picture(path: &Path) -> bool {
 
 /// The pictures in a split's class folders, in the order of their names.
 fn files(split: &Path, classes: &Classes) -> Result<Vec<Picture>, DataError> {
-    let mut pictures = Vec::new();
-    for name in folders(split)? {
-        let (folder, class) = (split.join(&name), classes.number(&name, split)?);
-        for entry in fs::read_dir(&folder).map_err(unreadable(&folder))? {
-            let path = entry.map_err(unreadable(&folder))?.path();
-            if is_picture(&path) {
-                let bytes = None;
-                pictures.push(Picture { class, path, bytes });
-            }
-        }
-    }
-    pictures.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(pictures)
+    let files = folders::files(split, classes, is_picture)?;
+    let picture = |(class, path)| Picture {
+        class,
+        path,
+        bytes: None,
+    };
+    Ok(files.into_iter().map(picture).collect())
 }
 
 fn archives(dir: &Path, unit: f32) -> Result<Splits, DataError> {
@@ -194,9 +155,9 @@ fn dataset(
         .map(|&p| f32::from(p) / unit)
         .collect();
     let labels = pictures.iter().map(|p| p.class as i64).collect();
-    let most = classes.0.len().saturating_sub(1) as u32;
+    let most = classes.count().saturating_sub(1) as u32;
     let mut data = labelled(place, shape.to_vec(), inputs, labels, most)?;
-    data.classes = classes.0.len();
+    data.classes = classes.count();
     Ok(data)
 }
 

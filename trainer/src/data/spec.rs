@@ -1,5 +1,5 @@
 use super::dataset::split_off_test;
-use super::{DataError, Splits, arrays, glyphs, idx, pictures, table};
+use super::{AudioFeatures, DataError, Splits, arrays, glyphs, idx, pictures, table, wav};
 use crate::names::meant;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 /// Where data comes from, as given to `--data`.
 ///
-/// Kinds without a test split of their own (`idx`, `csv`, `npy`, `npz` with x and y, `images` without
-/// `train`) keep the last
+/// Kinds without a test split of their own (`idx`, `csv`, `npy`, `npz` with x and y, `images` and
+/// `wav` without `train`) keep the last
 /// sixth of a seeded shuffle as their test split, always the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSpec {
@@ -27,6 +27,7 @@ enum Kind {
     Npy(PathBuf, PathBuf),
     Cifar10(PathBuf),
     Images(PathBuf),
+    Wav(PathBuf, AudioFeatures),
 }
 
 /// Training glyphs unless told otherwise.
@@ -63,9 +64,9 @@ impl FromStr for DataSpec {
                 .map(|(a, b)| (a.into(), b.into()))
                 .ok_or_else(|| wrong(&format!("expected {expected}")))
         };
-        if name == "csv" && body != text {
+        if ["csv", "wav"].contains(&name) && body != text {
             return Err(wrong(
-                "a table is taken as it is; leave the scale out, it is for images",
+                "tables and features are taken as they are; leave the scale out, it is for images",
             ));
         }
         let kind = match name {
@@ -86,14 +87,13 @@ impl FromStr for DataSpec {
             },
             "cifar10" => Kind::Cifar10(file("cifar10:DIR")?),
             "images" => Kind::Images(file("images:DIR")?),
-            "wav" => {
-                return Err(DataError::NotYet {
-                    kind: name.to_owned(),
-                });
-            }
+            "wav" => match AudioFeatures::split(rest).map_err(|reason| wrong(&reason))? {
+                ("", _) => return Err(wrong("expected wav:DIR")),
+                (dir, features) => Kind::Wav(dir.into(), features),
+            },
             _ => {
                 let kinds = [
-                    "glyphs", "mnist", "cifar10", "images", "idx", "csv", "npz", "npy",
+                    "glyphs", "mnist", "cifar10", "images", "wav", "idx", "csv", "npz", "npy",
                 ];
                 return Err(DataError::Unknown {
                     spec: text.to_owned(),
@@ -117,6 +117,7 @@ impl Display for DataSpec {
             Kind::Npy(x, y) => write!(f, "npy:{},{}", x.display(), y.display()),
             Kind::Cifar10(dir) => write!(f, "cifar10:{}", dir.display()),
             Kind::Images(dir) => write!(f, "images:{}", dir.display()),
+            Kind::Wav(dir, features) => write!(f, "wav:{}{features}", dir.display()),
         }?;
         if self.raw_scale {
             write!(f, ",scale=255")
@@ -130,7 +131,11 @@ impl DataSpec {
     /// The files it names itself, not those in a folder.
     pub fn files(&self) -> Vec<&Path> {
         match &self.kind {
-            Kind::Glyphs(_) | Kind::Mnist(_) | Kind::Cifar10(_) | Kind::Images(_) => Vec::new(),
+            Kind::Glyphs(_)
+            | Kind::Mnist(_)
+            | Kind::Cifar10(_)
+            | Kind::Images(_)
+            | Kind::Wav(..) => Vec::new(),
             Kind::Idx(x, y) | Kind::Npy(x, y) => vec![x, y],
             Kind::Csv(path, _) | Kind::Npz(path) => vec![path],
         }
@@ -151,6 +156,7 @@ impl DataSpec {
             Kind::Npy(x, y) => split_off_test(y, arrays::npy(x, y, unit)?),
             Kind::Cifar10(dir) => pictures::cifar10(dir, unit, |all| split_off_test(dir, all)),
             Kind::Images(dir) => pictures::images(dir, unit, |all| split_off_test(dir, all)),
+            Kind::Wav(dir, features) => wav::clips(dir, features, |all| split_off_test(dir, all)),
         }
     }
 }
@@ -170,6 +176,8 @@ mod tests {
             "npy:x.npy,y.npy",
             "cifar10:dir,scale=255",
             "images:dir",
+            "wav:some,dir",
+            "wav:dir,features=mfcc,mels=40",
         ] {
             assert_eq!(text.parse::<DataSpec>().expect(text).to_string(), text);
         }
@@ -185,7 +193,12 @@ mod tests {
         assert!(error("minst:dir").contains("do you mean mnist?"));
         assert!(error("idx:only-one").contains("idx:IMAGES,LABELS"));
         assert!(error("glyphs:few").contains("glyphs:N"));
-        assert!(error("wav:dir").contains("not supported yet"));
+        assert!(error("wav:").contains("expected wav:DIR"));
+        assert!(error("wav:,mels=3").contains("expected wav:DIR"));
+        assert!(error("wav:dir,mel=40").contains("do you mean mels?"));
+        assert!(error("wav:dir,features=lpc").contains("features=log-mel or mfcc"));
+        assert!(error("wav:dir,hop=-1").contains("hop=a number"));
+        assert!(error("wav:dir,scale=255").contains("leave the scale out"));
         assert!(error("cifar10").contains("cifar10:DIR"));
         assert!(error("mnist:").contains("expected mnist:DIR"));
         assert!(error("csv:t.csv,scale=255").contains("leave the scale out"));

@@ -8,6 +8,7 @@ mod parameter;
 mod recurrent;
 pub mod reference;
 mod shape;
+pub(crate) mod strides;
 mod unary;
 
 pub use op::{Affine, DynamicOutput, Op, Window};
@@ -33,6 +34,8 @@ pub struct Value {
     /// How the integers stand for this value, once calibrated. Training then runs through the
     /// quantizer with a straight-through gradient.
     pub quantization: Option<Quantization>,
+    /// Whether its integers are to be int16, with a zero point of 0, and not int8.
+    pub int16: bool,
 }
 
 impl Value {
@@ -41,19 +44,28 @@ impl Value {
         self.shape.iter().product()
     }
 
+    /// Least and largest integer.
+    pub fn integers(&self) -> [i32; 2] {
+        if self.int16 {
+            [i16::MIN.into(), i16::MAX.into()]
+        } else {
+            [i8::MIN.into(), i8::MAX.into()]
+        }
+    }
+
     /// Whether an example has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Per-tensor affine int8: `real = scale * (q - zero_point)`, `q` in −128…127 (the meaning of ONNX's
-/// `QuantizeLinear`).
+/// Per-tensor affine integers: `real = scale * (q - zero_point)` (the meaning of ONNX's
+/// `QuantizeLinear`), int8 unless the value is [`int16`](Value::int16).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
     /// Real units per integer step, positive.
     pub scale: f32,
-    /// The integer that stands for zero, −128…127.
+    /// The integer that stands for zero, −128…127; 0 of int16.
     pub zero_point: i32,
 }
 
@@ -96,6 +108,7 @@ impl Graph {
             name: input_name.into(),
             shape: shape.to_vec(),
             quantization: None,
+            int16: false,
         };
         Self {
             name: name.into(),
@@ -132,6 +145,7 @@ impl Graph {
             name: format!("{name}_output"),
             shape,
             quantization: None,
+            int16: false,
         });
         self.nodes.push(Node {
             name,

@@ -36,6 +36,8 @@ pub enum Unary {
         /// `x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³)))` instead.
         approximate: bool,
     },
+    /// `2/√π · ∫e^(−t²)dt` from 0 to `x`.
+    Erf,
     /// `e^x`
     Exp,
     /// `√x`; not a number below 0.
@@ -54,6 +56,7 @@ impl Unary {
             Unary::Elu { .. } => "Elu",
             Unary::Softplus => "Softplus",
             Unary::Gelu { .. } => "Gelu",
+            Unary::Erf => "Erf",
             Unary::Exp => "Exp",
             Unary::Sqrt => "Sqrt",
         }
@@ -80,6 +83,7 @@ impl Unary {
                 let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
                 x / 2.0 * (1.0 + inner.tanh())
             }
+            Unary::Erf => libm::erf(x),
             Unary::Exp => x.exp(),
             Unary::Sqrt => x.sqrt(),
         }

@@ -56,6 +56,11 @@ impl<'a> Attributes<'a> {
         Ok(found.map(|a| a.s.as_slice()))
     }
 
+    pub(super) fn strings(self, name: &str) -> Result<Option<&'a [Vec<u8>]>, Fault> {
+        let found = self.find(name, AttributeType::Strings)?;
+        Ok(found.map(|a| a.strings.as_slice()))
+    }
+
     pub(super) fn tensor(self, name: &str) -> Result<Option<&'a TensorProto>, Fault> {
         let found = self.find(name, AttributeType::Tensor)?;
         Ok(found.and_then(|a| a.t.as_ref()))

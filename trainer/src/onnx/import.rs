@@ -1,9 +1,11 @@
 use super::attributes::Attributes;
 use super::error::{Fault, Place, Reason};
-use super::operators;
-use super::tensor::Constant;
-use crate::graph::{Graph, Op, ParamId, Parameter, ValueId};
+use super::operators::{self, Import};
+use super::tensor::{Constant, Kind};
+use super::value::{Computed, Tensor, canonical};
+use crate::graph::{Graph, Grid, Op, ParamId, Parameter, ValueId};
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::rc::Rc;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
@@ -11,22 +13,23 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 /// it, a damaged shape is the likelier explanation.
 const MAX_ELEMENTS: usize = 1 << 24;
 
-/// What a tensor name stands for.
-#[derive(Clone, Debug)]
-pub(super) enum Tensor {
-    Value(ValueId),
-    Constant(Rc<Constant>),
-    /// The output of something refused: reported already, so that its readers are not.
-    Unknown,
+/// What the first axis of the input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Batch {
+    /// An axis like any other; one example is the whole tensor.
+    Whole,
+    /// So many examples, which no operator may mix. Shapes have 1 in this place.
+    Apart(usize),
 }
 
 /// A graph in the making.
 pub(super) struct Importer<'a> {
     pub(super) graph: Graph,
     pub(super) opset: i64,
-    /// The first axis of the input, where the file fixes it.
-    pub(super) batch: Option<usize>,
+    pub(super) batch: Batch,
     pub(super) reasons: Vec<Reason>,
+    /// Where external data may be.
+    pub(super) folder: Option<&'a Path>,
     tensors: HashMap<&'a str, Tensor>,
     /// Readers of each tensor, the model's outputs included.
     readers: HashMap<&'a str, usize>,
@@ -34,7 +37,9 @@ pub(super) struct Importer<'a> {
     writers: HashMap<&'a str, usize>,
     /// Every tensor name of the file, and those made up.
     names: HashSet<String>,
-    node_names: HashSet<String>,
+    /// Of the nodes of the file, each unlike all others.
+    node_names: Vec<String>,
+    taken_node_names: HashSet<String>,
     parameter_names: HashSet<String>,
     /// The parameters made from each constant.
     made_from: HashMap<String, Vec<ParamId>>,
@@ -45,7 +50,9 @@ pub(super) struct NodeView<'a> {
     pub(super) proto: &'a NodeProto,
     pub(super) name: String,
     pub(super) attributes: Attributes<'a>,
-    inputs: Vec<Option<Tensor>>,
+    pub(super) inputs: Vec<Option<Tensor>>,
+    /// Which outputs are read.
+    used: Vec<bool>,
 }
 
 impl<'a> Importer<'a> {
@@ -54,17 +61,20 @@ impl<'a> Importer<'a> {
         proto: &'a GraphProto,
         graph: Graph,
         opset: i64,
-        batch: Option<usize>,
+        batch: Batch,
+        folder: Option<&'a Path>,
     ) -> Self {
         let mut importer = Self {
             opset,
             batch,
+            folder,
             reasons: Vec::new(),
             tensors: HashMap::new(),
             readers: HashMap::new(),
             writers: HashMap::new(),
             names: HashSet::new(),
-            node_names: HashSet::new(),
+            node_names: Vec::new(),
+            taken_node_names: HashSet::new(),
             parameter_names: HashSet::new(),
             made_from: HashMap::new(),
             graph,
@@ -84,6 +94,13 @@ impl<'a> Importer<'a> {
                 self.writers.entry(name).or_insert(i);
                 self.names.insert(name.clone());
             }
+            let base = if node.name.is_empty() {
+                format!("{}_{i}", node.op_type)
+            } else {
+                node.name.clone()
+            };
+            let name = fresh(&mut self.taken_node_names, base);
+            self.node_names.push(name);
         }
         let initializers = proto.initializer.iter().map(|t| &t.name);
         self.names.extend(
@@ -117,7 +134,7 @@ impl<'a> Importer<'a> {
         for tensor in &proto.initializer {
             let place = || Place::Initializer(tensor.name.clone());
             let read = self.readers.contains_key(tensor.name.as_str());
-            let constant = match Constant::from_proto(tensor) {
+            let constant = match Constant::from_proto(tensor, self.folder) {
                 Ok(constant) => Tensor::Constant(Rc::new(constant)),
                 Err(fault) => {
                     if read {
@@ -131,37 +148,58 @@ impl<'a> Importer<'a> {
     }
 
     fn node(&mut self, index: usize, proto: &'a NodeProto) {
-        let name = self.node_name(index, proto);
+        let name = self.node_names[index].clone();
         let place = || Place::Node {
             name: name.clone(),
             operator: proto.op_type.clone(),
         };
-        let tensor = self.import(index, proto, &name).unwrap_or_else(|fault| {
+        let first = self.graph.nodes.len();
+        let tensors = self.import(index, proto, &name).unwrap_or_else(|fault| {
             self.reasons.push(fault.at(place()));
-            Tensor::Unknown
+            vec![Tensor::Unknown; proto.output.len()]
         });
+        self.name_new(first, &name, proto, &tensors);
         for (i, output) in proto.output.iter().enumerate() {
-            if i > 0 && self.readers.contains_key(output.as_str()) && !output.is_empty() {
+            let tensor = tensors.get(i).cloned();
+            if tensor.is_none() && self.readers.contains_key(output.as_str()) && !output.is_empty()
+            {
                 let why = format!("its output {} is used", i + 1);
-                let fault = Fault::new(
-                    why,
-                    "only the first output exists here, export for inference",
-                );
-                self.reasons.push(fault.at(place()));
+                let way_out = "it does not exist here, export for inference and without it";
+                self.reasons.push(Fault::new(why, way_out).at(place()));
             }
             if !output.is_empty() {
-                let meaning = if i == 0 {
-                    tensor.clone()
-                } else {
-                    Tensor::Unknown
-                };
-                self.bind(output, meaning, place);
+                self.bind(output, tensor.unwrap_or(Tensor::Unknown), place);
             }
         }
     }
 
-    /// The tensor a node's first output stands for.
-    fn import(&mut self, index: usize, proto: &'a NodeProto, name: &str) -> Result<Tensor, Fault> {
+    /// Names what a node added: what stands for its outputs as the file does, the steps between after
+    /// it.
+    fn name_new(&mut self, first: usize, name: &str, proto: &NodeProto, tensors: &[Tensor]) {
+        for i in first..self.graph.nodes.len() {
+            let value = self.graph.nodes[i].output;
+            let written = (tensors.iter().zip(&proto.output))
+                .position(|(t, o)| t.value().is_some_and(|v| v.id == value) && !o.is_empty());
+            let step = format!("{name}_{}", self.graph.nodes[i].op.name());
+            let node_name = match written {
+                Some(0) => name.to_owned(),
+                _ => fresh(&mut self.taken_node_names, step.clone()),
+            };
+            self.graph.nodes[i].name = node_name;
+            self.graph.values[value.0].name = match written {
+                Some(output) => proto.output[output].clone(),
+                None => self.fresh_name(format!("{step}_output")),
+            };
+        }
+    }
+
+    /// The tensors that a node's outputs stand for; the last ones may be missing.
+    fn import(
+        &mut self,
+        index: usize,
+        proto: &'a NodeProto,
+        name: &str,
+    ) -> Result<Vec<Tensor>, Fault> {
         let operator = operators::find(&proto.domain, &proto.op_type)?;
         let attributes = Attributes(&proto.attribute);
         attributes.check(operator.attributes)?;
@@ -173,15 +211,56 @@ impl<'a> Importer<'a> {
             .map(|input| self.resolve(index, input))
             .collect::<Result<Vec<_>, _>>()?;
         if inputs.iter().any(|t| matches!(t, Some(Tensor::Unknown))) {
-            return Ok(Tensor::Unknown);
+            return Ok(vec![Tensor::Unknown; proto.output.len()]);
         }
+        let used = |o: &String| !o.is_empty() && self.readers.contains_key(o.as_str());
         let node = NodeView {
             proto,
             name: name.to_owned(),
             attributes,
             inputs,
+            used: proto.output.iter().map(used).collect(),
         };
-        (operator.import)(self, &node)
+        if operator.own || !node.all_constant() {
+            return self.call(operator.import, &node);
+        }
+        self.fold(operator.import, node)
+    }
+
+    fn call(&mut self, import: Import, node: &NodeView) -> Result<Vec<Tensor>, Fault> {
+        match import {
+            Import::One(import) => Ok(vec![import(self, node)?]),
+            Import::Many(import) => import(self, node),
+        }
+    }
+
+    /// A node of constants alone: computed by the graph it would become.
+    fn fold(&mut self, import: Import, mut node: NodeView) -> Result<Vec<Tensor>, Fault> {
+        let empty = Graph::new("constants", "", &[1]);
+        let graph = std::mem::replace(&mut self.graph, empty);
+        let made_from = std::mem::take(&mut self.made_from);
+        let batch = std::mem::replace(&mut self.batch, Batch::Whole);
+        let folded = self.compute(import, &mut node);
+        (self.graph, self.made_from, self.batch) = (graph, made_from, batch);
+        folded
+    }
+
+    fn compute(&mut self, import: Import, node: &mut NodeView) -> Result<Vec<Tensor>, Fault> {
+        if let Some(Some(Tensor::Constant(first))) = node.inputs.first() {
+            let first = first.clone();
+            node.inputs[0] = Some(Tensor::Value(self.lift(&first)?));
+        }
+        let tensors = self.call(import, node)?;
+        let values = crate::graph::reference::run_all(&self.graph, &[0.0]);
+        let constant = |(tensor, name): (Tensor, &String)| match tensor {
+            Tensor::Value(v) => {
+                let values = values[v.id.0].clone();
+                Tensor::constant(v.kind.constant(name, v.shape, values))
+            }
+            other => other,
+        };
+        let outputs = tensors.into_iter().zip(&node.proto.output);
+        Ok(outputs.map(constant).collect())
     }
 
     /// What an input stands for; `None` where an optional input is left out.
@@ -207,17 +286,36 @@ impl<'a> Importer<'a> {
 
     fn output(&mut self, name: &str) {
         match self.tensors.get(name) {
-            Some(Tensor::Value(id)) => {
-                self.graph.output = *id;
-                // Behind an Identity, the model's interface keeps its name.
-                if *id != self.graph.input {
-                    self.graph.values[id.0].name = name.to_owned();
+            Some(Tensor::Value(value)) => {
+                let value = value.clone();
+                if let Err(fault) = self.hand_out(name, &value) {
+                    self.reasons.push(fault.at(Place::Model));
                 }
             }
             Some(Tensor::Unknown) => {}
-            Some(Tensor::Constant(_)) => self.refuse_output(name, "is constant"),
+            Some(Tensor::Constant(c)) if c.data.len() == 0 => {
+                self.refuse_output(name, "is empty: an axis has a size of 0")
+            }
+            Some(Tensor::Constant(_)) => self.refuse_output(name, "does not depend on the input"),
             None => self.refuse_output(name, "is written by no node"),
         }
+    }
+
+    /// Makes a value the graph's output. Behind an Identity, the model's interface keeps its name.
+    fn hand_out(&mut self, name: &str, value: &Computed) -> Result<(), Fault> {
+        let id = self.under(value, &canonical(&value.shape))?;
+        self.graph.output = id;
+        if self.graph.values[id.0].name == name || id == self.graph.input {
+            return Ok(());
+        }
+        if let Some(other) = self.graph.values.iter().position(|v| v.name == name) {
+            self.graph.values[other].name = self.fresh_name(format!("{name}_source"));
+        }
+        self.graph.values[id.0].name = name.to_owned();
+        if let Some(node) = self.graph.nodes.iter_mut().find(|n| n.name.is_empty()) {
+            node.name = fresh(&mut self.taken_node_names, format!("{name}_shape"));
+        }
+        Ok(())
     }
 
     fn refuse_output(&mut self, name: &str, why: &str) {
@@ -226,23 +324,9 @@ impl<'a> Importer<'a> {
         self.reasons.push(fault.at(Place::Model));
     }
 
-    /// The node's own name if it has one that no other has.
-    fn node_name(&mut self, index: usize, proto: &NodeProto) -> String {
-        let base = if proto.name.is_empty() {
-            format!("{}_{index}", proto.op_type)
-        } else {
-            proto.name.clone()
-        };
-        fresh(&mut self.node_names, base)
-    }
-
     /// A tensor name that the file does not have.
     pub(super) fn fresh_name(&mut self, base: String) -> String {
         fresh(&mut self.names, base)
-    }
-
-    pub(super) fn fresh_node_name(&mut self, base: String) -> String {
-        fresh(&mut self.node_names, base)
     }
 
     /// A dense parameter made from a constant of the file. The same constant with the same values is
@@ -253,21 +337,33 @@ impl<'a> Importer<'a> {
         shape: &[usize],
         values: Vec<f32>,
     ) -> Result<ParamId, Fault> {
+        self.on_grid(origin, shape, values, None)
+    }
+
+    /// As [`Importer::parameter`], of values that lie on a grid.
+    pub(super) fn on_grid(
+        &mut self,
+        origin: &str,
+        shape: &[usize],
+        values: Vec<f32>,
+        grid: Option<Grid>,
+    ) -> Result<ParamId, Fault> {
         check_finite(origin, &values)?;
         let same = |id: &&ParamId| {
             let p = self.graph.parameter(**id);
-            p.shape == shape && p.free() == values
+            p.shape == shape && p.free() == values && p.grid == grid
         };
         let made = self.made_from.get(origin);
         if let Some(&id) = made.and_then(|ids| ids.iter().find(same)) {
             return Ok(id);
         }
-        let name = if self.parameter_names.insert(origin.to_owned()) {
+        let name = if self.parameter_names.insert(origin.to_owned()) && !origin.is_empty() {
             origin.to_owned()
         } else {
             self.fresh_name(origin.to_owned())
         };
-        let parameter = Parameter::dense(name, shape, values);
+        let mut parameter = Parameter::dense(name, shape, values);
+        parameter.grid = grid;
         let id = self.graph.add_parameter(parameter);
         self.made_from
             .entry(origin.to_owned())
@@ -282,29 +378,24 @@ impl<'a> Importer<'a> {
         self.parameter(&name, &[values.len()], values)
     }
 
-    /// Adds the node's operator, writing the node's output.
-    pub(super) fn push(
-        &mut self,
-        node: &NodeView,
-        op: Op,
-        inputs: &[ValueId],
-    ) -> Result<Tensor, Fault> {
-        let output = node.proto.output.first().cloned().unwrap_or_default();
-        self.push_as(node.name.clone(), output, op, inputs)
+    /// Adds an operator; its node and its value are named when the node of the file is done.
+    pub(super) fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId, Fault> {
+        let id = self.graph.push("", op, inputs)?;
+        check_size(&self.graph.value(id).shape)?;
+        Ok(id)
     }
 
-    /// Adds an operator.
-    pub(super) fn push_as(
-        &mut self,
-        node: String,
-        output: String,
-        op: Op,
-        inputs: &[ValueId],
-    ) -> Result<Tensor, Fault> {
-        let id = self.graph.push(node, op, inputs)?;
-        check_size(&self.graph.value(id).shape)?;
-        self.graph.values[id.0].name = output;
-        Ok(Tensor::Value(id))
+    /// A constant as a value.
+    pub(super) fn lift(&mut self, constant: &Constant) -> Result<Computed, Fault> {
+        let shape = canonical(&constant.shape);
+        check_size(&shape)?;
+        let value = self.parameter(&constant.name, &shape, constant.reals())?;
+        let id = self.push(Op::Constant { value }, &[])?;
+        Ok(Computed {
+            id,
+            shape: constant.shape.clone(),
+            kind: constant.kind,
+        })
     }
 
     /// Whether the only reader of this input's value is this node.
@@ -319,15 +410,19 @@ impl NodeView<'_> {
         self.inputs.get(i).and_then(Option::as_ref)
     }
 
+    /// An input that must be there.
+    pub(super) fn required(&self, i: usize) -> Result<&Tensor, Fault> {
+        self.tensor(i).ok_or_else(|| missing(i))
+    }
+
     /// An input that must be computed.
-    pub(super) fn value(&self, i: usize) -> Result<ValueId, Fault> {
-        match self.tensor(i) {
-            Some(Tensor::Value(id)) => Ok(*id),
-            Some(_) => Err(Fault::new(
+    pub(super) fn value(&self, i: usize) -> Result<&Computed, Fault> {
+        match self.required(i)? {
+            Tensor::Value(value) => Ok(value),
+            _ => Err(Fault::new(
                 format!("input {} is constant", i + 1),
                 "simplify the model first, so that constants are folded",
             )),
-            None => Err(missing(i)),
         }
     }
 
@@ -350,6 +445,44 @@ impl NodeView<'_> {
                  make it an initializer, or simplify the model so that constants are folded",
             )),
             None => Ok(None),
+        }
+    }
+
+    /// Whether all inputs are known, of which there are some.
+    pub(super) fn all_constant(&self) -> bool {
+        let known = |t: &Tensor| matches!(t, Tensor::Constant(_));
+        !self.inputs.is_empty() && self.inputs.iter().flatten().all(known)
+    }
+
+    /// Whether output `i` is read.
+    pub(super) fn used(&self, i: usize) -> bool {
+        self.used.get(i).copied().unwrap_or(false)
+    }
+
+    /// The name of an output.
+    pub(super) fn output_name(&self, i: usize) -> &str {
+        self.proto.output.get(i).map_or("", String::as_str)
+    }
+
+    /// An integer list, from an attribute in old operator sets and an input in new ones.
+    pub(super) fn ints(&self, name: &str, input: usize) -> Result<Option<Vec<i64>>, Fault> {
+        match self.optional(input)? {
+            Some(constant) => Ok(Some(constant.ints()?.to_vec())),
+            None => Ok(self.attributes.ints(name)?.map(<[i64]>::to_vec)),
+        }
+    }
+}
+
+impl Kind {
+    /// Real numbers as a constant of this kind.
+    fn constant(self, name: &str, shape: Vec<usize>, values: Vec<f32>) -> Constant {
+        if self == Kind::Float {
+            return Constant::of_floats(name, shape, values);
+        }
+        let values = values.iter().map(|&v| v as i64).collect();
+        Constant {
+            kind: self,
+            ..Constant::of_ints(name, shape, values)
         }
     }
 }
@@ -386,7 +519,7 @@ pub(super) fn check_finite(name: &str, values: &[f32]) -> Result<(), Fault> {
 pub(super) fn check_size(shape: &[usize]) -> Result<(), Fault> {
     let len = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
     match len {
-        Some(1..=MAX_ELEMENTS) if !shape.is_empty() => Ok(()),
+        Some(1..=MAX_ELEMENTS) => Ok(()),
         _ => Err(Fault::new(
             format!("has a value of shape {shape:?} per example"),
             format!("1 to {MAX_ELEMENTS} elements are allowed"),

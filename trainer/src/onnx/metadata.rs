@@ -54,6 +54,8 @@ struct GridEntry {
 struct QuantizationEntry {
     scale: String,
     zero_point: i32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    int16: bool,
 }
 
 /// The properties of a graph, in a fixed order.
@@ -71,6 +73,7 @@ pub(super) fn properties(graph: &Graph) -> Result<Vec<StringStringEntryProto>, s
             let entry = QuantizationEntry {
                 scale: floats_to_hex(&[q.scale]),
                 zero_point: q.zero_point,
+                int16: value.int16,
             };
             let key = format!("{VALUE}{}", value.name);
             entries.insert(key, serde_json::to_string(&entry)?);
@@ -214,12 +217,14 @@ fn apply_value(graph: &mut Graph, name: &str, json: &str) -> Result<(), String> 
         Some(&[scale]) if scale.is_finite() && scale > 0.0 => scale,
         _ => return Err("has a scale that is not positive".to_owned()),
     };
-    if !(-128..=127).contains(&entry.zero_point) {
+    let zero_points = if entry.int16 { 0..=0 } else { -128..=127 };
+    if !zero_points.contains(&entry.zero_point) {
         return Err(format!(
-            "has a zero point of {}, outside int8",
+            "has a zero point of {}, outside its integers",
             entry.zero_point
         ));
     }
+    value.int16 = entry.int16;
     value.quantization = Some(Quantization {
         scale,
         zero_point: entry.zero_point,

@@ -1,7 +1,54 @@
 use super::error::Fault;
-use half::f16;
+use super::external;
+use half::{bf16, f16};
+use std::path::Path;
 use tract_onnx::pb::TensorProto;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+use tract_onnx::pb::tensor_proto::DataType;
+
+/// What a tensor's elements are. Computed ones are carried as real numbers, whatever their kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Float,
+    Int8,
+    Uint8,
+    Int32,
+    Int64,
+    Bool,
+}
+
+impl Kind {
+    /// Of an ONNX element type; other real numbers are carried as float32.
+    pub(super) fn from_onnx(kind: i32) -> Result<Self, Fault> {
+        let kind = DataType::try_from(kind);
+        Ok(match kind {
+            Ok(DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16) => {
+                Kind::Float
+            }
+            Ok(DataType::Int8) => Kind::Int8,
+            Ok(DataType::Uint8) => Kind::Uint8,
+            Ok(DataType::Int32) => Kind::Int32,
+            Ok(DataType::Int64) => Kind::Int64,
+            Ok(DataType::Bool) => Kind::Bool,
+            kind => {
+                let kind = kind.map_or("elements of an unknown kind", |k| k.as_str_name());
+                return Err(Fault::new(
+                    format!("holds {kind}"),
+                    "float32, int8, uint8, int32, int64 and bool are supported, \
+                     export the model in float32 or quantize it to 8 bits",
+                ));
+            }
+        })
+    }
+
+    /// The least and the largest integer of 8 bits.
+    pub(super) fn range(self) -> Option<[f32; 2]> {
+        match self {
+            Kind::Int8 => Some([-128.0, 127.0]),
+            Kind::Uint8 => Some([0.0, 255.0]),
+            _ => None,
+        }
+    }
+}
 
 /// A tensor known while importing.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,7 +57,17 @@ pub(super) struct Constant {
     pub(super) name: String,
     /// As many elements as `data` holds.
     pub(super) shape: Vec<usize>,
+    pub(super) kind: Kind,
     pub(super) data: Data,
+    /// The integers that real numbers came from.
+    pub(super) steps: Option<Steps>,
+}
+
+/// The steps between the real numbers that integers stand for, per tensor or along an axis.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Steps {
+    pub(super) scale: Vec<f32>,
+    pub(super) axis: usize,
 }
 
 /// Its elements, row-major.
@@ -27,32 +84,74 @@ impl Data {
             Data::Int(v) => v.len(),
         }
     }
+
+    /// The elements at these places.
+    pub(super) fn pick(&self, places: impl Iterator<Item = usize>) -> Self {
+        match self {
+            Data::Float(v) => Data::Float(places.map(|i| v[i]).collect()),
+            Data::Int(v) => Data::Int(places.map(|i| v[i]).collect()),
+        }
+    }
 }
 
 impl Constant {
-    /// Reads an initializer. Never allocates more than the file holds.
-    pub(super) fn from_proto(proto: &TensorProto) -> Result<Self, Fault> {
-        if proto.data_location == Some(DataLocation::External as i32)
-            || !proto.external_data.is_empty()
-        {
-            return Err(Fault::new(
-                "its data is in another file",
-                "save the model with its weights inside, as with onnx.save(..., save_as_external_data=False)",
-            ));
+    /// Real numbers that the file does not hold as they are.
+    pub(super) fn of_floats(name: impl Into<String>, shape: Vec<usize>, values: Vec<f32>) -> Self {
+        Self {
+            name: name.into(),
+            shape,
+            kind: Kind::Float,
+            data: Data::Float(values),
+            steps: None,
         }
+    }
+
+    /// A list of integers that the file does not hold as it is.
+    pub(super) fn of_ints(name: impl Into<String>, shape: Vec<usize>, values: Vec<i64>) -> Self {
+        Self {
+            name: name.into(),
+            shape,
+            kind: Kind::Int64,
+            data: Data::Int(values),
+            steps: None,
+        }
+    }
+
+    /// Without elements.
+    pub(super) fn empty(kind: Kind) -> Self {
+        match kind {
+            Kind::Float => Self::of_floats("", vec![0], vec![]),
+            kind => Self {
+                kind,
+                ..Self::of_ints("", vec![0], vec![])
+            },
+        }
+    }
+
+    /// Reads an initializer; `folder` is where the model's own external data may be. Never allocates
+    /// more than the files hold.
+    pub(super) fn from_proto(proto: &TensorProto, folder: Option<&Path>) -> Result<Self, Fault> {
+        let kind = Kind::from_onnx(proto.data_type)?;
         let shape = shape(&proto.dims)?;
-        let data = data(proto)?;
         let expected = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+        let data = match external::bytes(proto, folder)? {
+            Some(bytes) => data(proto, &bytes)?,
+            None => data(proto, &proto.raw_data)?,
+        };
         if expected != Some(data.len()) {
             return Err(Fault::new(
                 format!("has shape {shape:?} but {} elements", data.len()),
                 "the file is damaged, export the model again",
             ));
         }
+        let name = proto.name.clone();
+        let steps = None;
         Ok(Self {
-            name: proto.name.clone(),
+            name,
             shape,
+            kind,
             data,
+            steps,
         })
     }
 
@@ -81,6 +180,29 @@ impl Constant {
             )),
         }
     }
+
+    /// The elements as real numbers, of whatever kind.
+    pub(super) fn reals(&self) -> Vec<f32> {
+        match &self.data {
+            Data::Float(values) => values.clone(),
+            Data::Int(values) => values.iter().map(|&v| v as f32).collect(),
+        }
+    }
+
+    /// The one element.
+    pub(super) fn real(&self) -> Result<f32, Fault> {
+        match self.reals().as_slice() {
+            &[value] => Ok(value),
+            values => Err(Fault::new(
+                format!(
+                    "'{}' has {} elements",
+                    self.name.escape_debug(),
+                    values.len()
+                ),
+                "one is expected",
+            )),
+        }
+    }
 }
 
 fn shape(dims: &[i64]) -> Result<Vec<usize>, Fault> {
@@ -95,36 +217,42 @@ fn shape(dims: &[i64]) -> Result<Vec<usize>, Fault> {
     dims.iter().map(dim).collect()
 }
 
-fn data(proto: &TensorProto) -> Result<Data, Fault> {
-    let raw = proto.raw_data.as_slice();
-    Ok(match DataType::try_from(proto.data_type) {
-        Ok(DataType::Float) if raw.is_empty() => Data::Float(proto.float_data.clone()),
-        Ok(DataType::Float) => Data::Float(unpack(raw, f32::from_le_bytes)?),
-        Ok(DataType::Double) if raw.is_empty() => {
+fn data(proto: &TensorProto, raw: &[u8]) -> Result<Data, Fault> {
+    let small = || proto.int32_data.iter();
+    let ints = || Data::Int(small().map(|&v| i64::from(v)).collect());
+    let kind = DataType::try_from(proto.data_type).unwrap_or(DataType::Undefined);
+    Ok(match (kind, raw.is_empty()) {
+        (DataType::Float, true) => Data::Float(proto.float_data.clone()),
+        (DataType::Float, false) => Data::Float(unpack(raw, f32::from_le_bytes)?),
+        (DataType::Double, true) => {
             Data::Float(proto.double_data.iter().map(|&v| v as f32).collect())
         }
-        Ok(DataType::Double) => Data::Float(unpack(raw, |b| f64::from_le_bytes(b) as f32)?),
+        (DataType::Double, false) => Data::Float(unpack(raw, |b| f64::from_le_bytes(b) as f32)?),
         // Half floats stand in the low bits of 32-bit integers when not raw.
-        Ok(DataType::Float16) if raw.is_empty() => {
-            let half = |&v: &i32| f16::from_bits(v as u16).to_f32();
-            Data::Float(proto.int32_data.iter().map(half).collect())
+        (DataType::Float16, true) => Data::Float(
+            small()
+                .map(|&v| f16::from_bits(v as u16).to_f32())
+                .collect(),
+        ),
+        (DataType::Float16, false) => Data::Float(unpack(raw, |b| f16::from_le_bytes(b).to_f32())?),
+        (DataType::Bfloat16, true) => Data::Float(
+            small()
+                .map(|&v| bf16::from_bits(v as u16).to_f32())
+                .collect(),
+        ),
+        (DataType::Bfloat16, false) => {
+            Data::Float(unpack(raw, |b| bf16::from_le_bytes(b).to_f32())?)
         }
-        Ok(DataType::Float16) => Data::Float(unpack(raw, |b| f16::from_le_bytes(b).to_f32())?),
-        Ok(DataType::Int32) if raw.is_empty() => {
-            Data::Int(proto.int32_data.iter().map(|&v| i64::from(v)).collect())
-        }
-        Ok(DataType::Int32) => Data::Int(unpack(raw, |b| i64::from(i32::from_le_bytes(b)))?),
-        Ok(DataType::Int64) if raw.is_empty() => Data::Int(proto.int64_data.clone()),
-        Ok(DataType::Int64) => Data::Int(unpack(raw, i64::from_le_bytes)?),
-        Ok(DataType::Bool) if raw.is_empty() => {
-            Data::Int(proto.int32_data.iter().map(|&v| i64::from(v)).collect())
-        }
-        Ok(DataType::Bool) => Data::Int(unpack(raw, |[b]| i64::from(b))?),
-        kind => {
-            let kind = kind.map_or("an unknown kind", |k| k.as_str_name());
+        (DataType::Int32 | DataType::Int8 | DataType::Uint8 | DataType::Bool, true) => ints(),
+        (DataType::Int32, false) => Data::Int(unpack(raw, |b| i64::from(i32::from_le_bytes(b)))?),
+        (DataType::Int64, true) => Data::Int(proto.int64_data.clone()),
+        (DataType::Int64, false) => Data::Int(unpack(raw, i64::from_le_bytes)?),
+        (DataType::Int8, false) => Data::Int(unpack(raw, |b| i64::from(i8::from_le_bytes(b)))?),
+        (DataType::Uint8 | DataType::Bool, false) => Data::Int(unpack(raw, |[b]| i64::from(b))?),
+        (kind, _) => {
             return Err(Fault::new(
-                format!("holds {kind} elements"),
-                "export the model in float32, Pith does the quantizing",
+                format!("holds {}", kind.as_str_name()),
+                "export the model in float32",
             ));
         }
     })
@@ -161,7 +289,12 @@ pub(super) fn int_tensor(name: &str, values: &[i64]) -> TensorProto {
     raw_tensor(name, &[values.len()], DataType::Int64, raw)
 }
 
-fn raw_tensor(name: &str, shape: &[usize], kind: DataType, raw_data: Vec<u8>) -> TensorProto {
+pub(super) fn raw_tensor(
+    name: &str,
+    shape: &[usize],
+    kind: DataType,
+    raw_data: Vec<u8>,
+) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: shape.iter().map(|&d| d as i64).collect(),

@@ -296,13 +296,16 @@ impl TrainConfig {
             ("l1", self.l1),
             ("max_norm", self.max_norm),
             ("clip_norm", self.clip_norm),
-            ("augment.shift", self.augment.shift.into()),
-            ("augment.rotate", self.augment.rotate.into()),
-            ("augment.shear", self.augment.shear.into()),
         ];
         within(&amounts, "a number of at least 0", |v| {
             v >= 0.0 && v.is_finite()
         })?;
+        for (name, amount) in self.augment.amounts() {
+            if !(amount >= 0.0 && amount.is_finite()) {
+                let (range, value) = ("a number of at least 0", amount.to_string());
+                return Err(TrainError::Setting { name, range, value });
+            }
+        }
         let shares = [("warm_up", self.warm_up), ("best_from", self.best_from)];
         within(&shares, "from 0 to 1", |v| (0.0..=1.0).contains(&v))?;
         let parts = [

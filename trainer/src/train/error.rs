@@ -26,6 +26,17 @@ pub enum TrainError {
         /// Per example.
         data: Vec<usize>,
     },
+    /// Inputs made otherwise than the model's.
+    #[error(
+        "the model takes '{}', but the data are '{data}'; give the data the options that the model was trained with",
+        model.escape_debug()
+    )]
+    Meaning {
+        /// The model's metadata.
+        model: String,
+        /// The data's.
+        data: String,
+    },
     /// Fewer outputs than classes.
     #[error("the model has {outputs} outputs for {classes} classes")]
     Classes {
@@ -37,6 +48,16 @@ pub enum TrainError {
     /// A model without a weight.
     #[error("model '{}' has nothing to train; add a layer with weights, dense or conv", .0.escape_debug())]
     NoParameters(String),
+    /// An operator through which nothing upstream of it could learn.
+    #[error(
+        "node '{}' ({op}) passes no gradient to the weights before it; train the model without it", node.escape_debug()
+    )]
+    NoGradient {
+        /// The node's name.
+        node: String,
+        /// Its operator.
+        op: &'static str,
+    },
     /// Augmentation of what is no image.
     #[error(
         "augment distorts images [channels, height, width], but the data has inputs of {0:?}; leave it out"

@@ -128,7 +128,29 @@ pub fn check_fit(graph: &Graph, data: &Dataset) -> Result<(), TrainError> {
             classes: data.classes,
         });
     }
+    let known = |key: &str| graph.metadata.get(key).map(String::as_str);
+    check_meaning(known, data)?;
     check_labels(data)
+}
+
+/// Whether a model's inputs mean what the data's do, as far as both say: `known` is the model's
+/// metadata by their keys.
+///
+/// # Errors
+/// When they do not.
+pub fn check_meaning<'m>(
+    known: impl Fn(&str) -> Option<&'m str>,
+    data: &Dataset,
+) -> Result<(), TrainError> {
+    for (key, data) in &data.metadata {
+        if let Some(model) = known(key).filter(|model| model != data) {
+            return Err(TrainError::Meaning {
+                model: model.to_owned(),
+                data: data.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check_labels(data: &Dataset) -> Result<(), TrainError> {

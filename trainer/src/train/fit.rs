@@ -95,9 +95,7 @@ pub fn fit(
     progress: Progress,
 ) -> Result<Outcome, TrainError> {
     config.check()?;
-    if graph.parameters.is_empty() {
-        return Err(TrainError::NoParameters(graph.name.clone()));
-    }
+    check_gradients(graph)?;
     check_fit(graph, train)?;
     if !config.augment.is_none() && train.input_shape.len() != 3 {
         return Err(TrainError::Augment(train.input_shape.clone()));
@@ -138,6 +136,29 @@ pub fn fit(
     let outcome = run.epochs(hook).inspect_err(|error| run.forget(error))?;
     *graph = run.state.graph;
     Ok(outcome)
+}
+
+/// Whether the output depends on weights, and by nothing but operators that have a gradient.
+fn check_gradients(graph: &Graph) -> Result<(), TrainError> {
+    let mut learns = vec![false; graph.values.len()];
+    for node in &graph.nodes {
+        let inputs_learn = node.inputs.iter().any(|v| learns[v.0]);
+        let stops = matches!(
+            node.op,
+            Op::ArgMax { .. } | Op::Embedding { .. } | Op::DynamicQuantizeLinear { .. }
+        );
+        if inputs_learn && stops {
+            return Err(TrainError::NoGradient {
+                node: node.name.clone(),
+                op: node.op.name(),
+            });
+        }
+        learns[node.output.0] = inputs_learn || !node.op.parameters().is_empty();
+    }
+    if learns[graph.output.0] {
+        return Ok(());
+    }
+    Err(TrainError::NoParameters(graph.name.clone()))
 }
 
 struct Run<'a> {

@@ -40,7 +40,7 @@ pub fn tolerated_augmentation(
     for candidate in candidates(shape) {
         if right(candidate)? >= enough {
             tolerated.crop = tolerated.crop.max(candidate.crop);
-            tolerated.flip |= candidate.flip;
+            tolerated.flip = tolerated.flip.max(candidate.flip);
         }
     }
     Ok(tolerated)
@@ -51,9 +51,9 @@ fn candidates([_, height, width]: [usize; 3]) -> Vec<Augment> {
     if side < LEAST_SIDE {
         return Vec::new();
     }
-    let crop = u16::try_from(side / 16).unwrap_or(u16::MAX);
+    let crop = (side / 16) as f32;
     let none = Augment::default();
-    vec![Augment { flip: true, ..none }, Augment { crop, ..none }]
+    vec![Augment { flip: 0.5, ..none }, Augment { crop, ..none }]
 }
 
 fn distorted(data: &Dataset, shape: [usize; 3], augment: Augment) -> Dataset {
@@ -114,19 +114,19 @@ mod tests {
     #[test]
     fn what_tells_left_from_right_is_not_mirrored() {
         let sides = tolerated(|_, x| if x < 16 { -1.0 } else { 1.0 });
-        assert_eq!((sides.crop, sides.flip), (2, false));
+        assert_eq!((sides.crop, sides.flip), (2.0, 0.0));
     }
 
     #[test]
     fn what_tells_the_middle_from_the_sides_is_mirrored() {
         let middle = tolerated(|_, x| if (8..24).contains(&x) { 1.0 } else { -1.0 });
-        assert_eq!((middle.crop, middle.flip), (2, true));
+        assert_eq!((middle.crop, middle.flip), (2.0, 0.5));
     }
 
     #[test]
     fn what_looks_at_single_columns_is_not_moved() {
         let columns = tolerated(|_, x| if x / 2 % 2 == 0 { 1.0 } else { -1.0 });
-        assert_eq!(columns.crop, 0);
+        assert_eq!(columns.crop, 0.0);
     }
 
     #[test]

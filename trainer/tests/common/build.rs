@@ -148,6 +148,13 @@ pub(crate) fn string(name: &str, value: &str) -> AttributeProto {
     }
 }
 
+pub(crate) fn strings(name: &str, values: &[&str]) -> AttributeProto {
+    AttributeProto {
+        strings: values.iter().map(|&v| v.into()).collect(),
+        ..attribute(name, AttributeType::Strings)
+    }
+}
+
 pub(crate) fn tensor(name: &str, value: TensorProto) -> AttributeProto {
     AttributeProto {
         t: Some(value),

@@ -88,8 +88,29 @@ pub(crate) fn write_npy(path: &Path, shape: &[usize], values: &[f32]) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// A model for ONNX Runtime and what it should compute for some examples.
+pub(crate) struct Case {
+    pub(crate) what: String,
+    pub(crate) model: Vec<u8>,
+    /// Shapes have the batch axis.
+    pub(crate) x: (Vec<usize>, Vec<f32>),
+    pub(crate) y: (Vec<usize>, Vec<f32>),
+}
+
 /// Compares with ONNX Runtime, where Python has it; says so where it has not.
 pub(crate) fn assert_onnx_runtime(what: &str, model: &[u8], x: (&[usize], &[f32]), y: &[f32]) {
+    let batched = [1].into_iter().chain(x.0.iter().copied()).collect();
+    let case = Case {
+        what: what.to_owned(),
+        model: model.to_vec(),
+        x: (batched, x.1.to_vec()),
+        y: (vec![1, y.len()], y.to_vec()),
+    };
+    assert_onnx_runtime_all(&[case], 1e-4);
+}
+
+/// As [`assert_onnx_runtime`], of many models at once; `tolerance` is relative to the largest output.
+pub(crate) fn assert_onnx_runtime_all(cases: &[Case], tolerance: f32) {
     let python = |arguments: &[&std::ffi::OsStr]| {
         let output = std::process::Command::new("python3")
             .args(arguments)
@@ -98,22 +119,36 @@ pub(crate) fn assert_onnx_runtime(what: &str, model: &[u8], x: (&[usize], &[f32]
             .ok()
             .filter(|o| o.status.success() || !arguments.contains(&"-c".as_ref()))
     };
+    let names = cases.iter().map(|case| case.what.as_str());
+    let names: Vec<&str> = names.collect();
     if python(&["-c".as_ref(), "import onnxruntime, numpy".as_ref()]).is_none() {
-        let missing = format!("skipped without onnxruntime for Python: {what}");
+        let missing = format!(
+            "skipped without onnxruntime for Python: {}",
+            names.join(", ")
+        );
         assert!(std::env::var_os("CI").is_none(), "{missing}");
         note(&missing);
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let [model_path, x_path, y_path] =
-        ["model.onnx", "x.npy", "y.npy"].map(|name| folder.path().join(name));
-    std::fs::write(&model_path, model).unwrap();
-    let batched: Vec<usize> = [1].into_iter().chain(x.0.iter().copied()).collect();
-    write_npy(&x_path, &batched, x.1);
-    write_npy(&y_path, &[1, y.len()], y);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnxruntime_check.py");
-    let paths = [&script, &model_path, &x_path, &y_path].map(|p| p.as_os_str());
-    let output = python(&paths).unwrap();
+    let mut arguments = vec![script, tolerance.to_string().into()];
+    for (i, case) in cases.iter().enumerate() {
+        let [model, x, y] =
+            ["onnx", "x.npy", "y.npy"].map(|end| folder.path().join(format!("{i}.{end}")));
+        std::fs::write(&model, &case.model).unwrap();
+        write_npy(&x, &case.x.0, &case.x.1);
+        write_npy(&y, &case.y.0, &case.y.1);
+        arguments.extend([model, x, y]);
+    }
+    let arguments: Vec<_> = arguments.iter().map(|a| a.as_os_str()).collect();
+    let output = python(&arguments).unwrap();
     let said = [output.stdout, output.stderr].map(|o| String::from_utf8_lossy(&o).into_owned());
-    assert!(output.status.success(), "{what}: {said:?}");
+    let numbered: Vec<_> = names.iter().enumerate().collect();
+    assert!(
+        output.status.success(),
+        "{}\n{}\n{numbered:?}",
+        said[0],
+        said[1]
+    );
 }

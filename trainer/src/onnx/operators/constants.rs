@@ -1,200 +1,383 @@
 //! Nodes that compute with constants alone, or make one: evaluated while importing. Exporters write
-//! a dynamic batch as such a chain (`Shape`, `Gather`, `Unsqueeze`, `Concat`) before a `Reshape`.
+//! shapes and initial states as chains of such nodes.
 
 use crate::onnx::error::Fault;
-use crate::onnx::import::{Importer, NodeView, Tensor};
-use crate::onnx::tensor::{Constant, Data};
+use crate::onnx::import::{Importer, NodeView};
+use crate::onnx::movement::check_constant;
+use crate::onnx::tensor::{Constant, Data, Kind};
+use crate::onnx::value::{Computed, Tensor, broadcast};
 use half::f16;
-use std::rc::Rc;
 use tract_onnx::pb::tensor_proto::DataType;
 
-/// More than any tensor has.
-const MAX_AXES: usize = 16;
-
-fn tensor(name: &str, shape: Vec<usize>, data: Data) -> Result<Tensor, Fault> {
-    let name = name.to_owned();
-    Ok(Tensor::Constant(Rc::new(Constant { name, shape, data })))
-}
-
-/// The name of what a node makes from nothing.
-fn output_name<'n>(node: &'n NodeView) -> &'n str {
-    node.proto.output.first().map_or("", String::as_str)
-}
-
-pub(super) fn constant(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+pub(super) fn constant(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
     let attributes = node.attributes;
-    let name = output_name(node);
-    if let Some(proto) = attributes.tensor("value")? {
-        let constant = Constant::from_proto(proto)?;
-        return tensor(name, constant.shape, constant.data);
-    }
-    if let Some(value) = attributes.float("value_float")? {
-        return tensor(name, vec![], Data::Float(vec![value]));
-    }
-    if let Some(values) = attributes.floats("value_floats")? {
-        return tensor(name, vec![values.len()], Data::Float(values.to_vec()));
-    }
-    if let Some(values) = attributes.ints("value_ints")? {
-        return tensor(name, vec![values.len()], Data::Int(values.to_vec()));
-    }
-    tensor(
-        name,
-        vec![],
-        Data::Int(vec![attributes.int("value_int", 0)?]),
-    )
+    let name = node.output_name(0);
+    let floats = |shape, values| Constant::of_floats(name, shape, values);
+    let ints = |shape, values| Constant::of_ints(name, shape, values);
+    Ok(Tensor::constant(
+        if let Some(proto) = attributes.tensor("value")? {
+            let constant = Constant::from_proto(proto, importer.folder)?;
+            Constant {
+                name: name.to_owned(),
+                ..constant
+            }
+        } else if let Some(value) = attributes.float("value_float")? {
+            floats(vec![], vec![value])
+        } else if let Some(values) = attributes.floats("value_floats")? {
+            floats(vec![values.len()], values.to_vec())
+        } else if let Some(values) = attributes.ints("value_ints")? {
+            ints(vec![values.len()], values.to_vec())
+        } else {
+            ints(vec![], vec![attributes.int("value_int", 0)?])
+        },
+    ))
 }
 
-/// Every computed value is float32; constants are converted.
+pub(super) fn constant_of_shape(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    let sizes = node.constant(0)?.ints()?;
+    let shape: Option<Vec<usize>> = sizes.iter().map(|&d| usize::try_from(d).ok()).collect();
+    let shape = shape.ok_or_else(|| {
+        Fault::new(
+            format!("makes a constant of shape {sizes:?}"),
+            "export the model again",
+        )
+    })?;
+    check_constant(&shape)?;
+    let one = match node.attributes.tensor("value")? {
+        Some(proto) => Constant::from_proto(proto, None)?,
+        None => Constant::of_floats("", vec![1], vec![0.0]),
+    };
+    one.real()?;
+    let one = Constant {
+        shape: vec![],
+        name: node.output_name(0).to_owned(),
+        ..one
+    };
+    let data = one.stretched(&shape);
+    Ok(Tensor::constant(Constant { shape, data, ..one }))
+}
+
+/// Computed values are real numbers of whatever kind; constants are converted.
 pub(super) fn cast(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
     let to = node.attributes.int("to", 0)?;
-    let kind = i32::try_from(to)
-        .ok()
-        .and_then(|k| DataType::try_from(k).ok());
-    let Some(Tensor::Constant(c)) = node.tensor(0) else {
-        let x = node.value(0)?;
-        return match kind {
-            Some(DataType::Float) => Ok(Tensor::Value(x)),
-            _ => Err(Fault::new(
-                "changes the kind of a computed value",
-                "export the model in float32 throughout",
-            )),
-        };
+    let to = i32::try_from(to).unwrap_or(0);
+    let kind = Kind::from_onnx(to)?;
+    let half = to == DataType::Float16 as i32 || to == DataType::Bfloat16 as i32;
+    let c = match node.required(0)? {
+        Tensor::Constant(c) => c,
+        Tensor::Unknown => return Ok(Tensor::Unknown),
+        Tensor::Value(x) => {
+            // Integers of 8 bits are integers of 32 bits, and all are real numbers.
+            let wider = match (x.kind, kind) {
+                (_, Kind::Float) => true,
+                (Kind::Float, _) => false,
+                (from, to) => from == to || matches!(to, Kind::Int32 | Kind::Int64),
+            };
+            if !wider || half {
+                return Err(Fault::new(
+                    "rounds a computed value to another kind",
+                    "export the model in float32 throughout",
+                ));
+            }
+            return Ok(Tensor::Value(Computed { kind, ..x.clone() }));
+        }
     };
     let data = match (kind, &c.data) {
-        (Some(DataType::Float | DataType::Double), Data::Float(v)) => Data::Float(v.clone()),
-        (Some(DataType::Float | DataType::Double), Data::Int(v)) => {
-            Data::Float(v.iter().map(|&v| v as f32).collect())
-        }
-        (Some(DataType::Float16), Data::Float(v)) => {
+        (Kind::Float, Data::Float(v)) if to == DataType::Float16 as i32 => {
             Data::Float(v.iter().map(|&v| f16::from_f32(v).to_f32()).collect())
         }
-        (Some(DataType::Int32 | DataType::Int64), Data::Int(v)) => Data::Int(v.clone()),
-        (Some(DataType::Int32 | DataType::Int64), Data::Float(v)) => {
-            Data::Int(v.iter().map(|&v| v as i64).collect())
-        }
-        _ => {
-            return Err(Fault::new(
-                format!("casts a constant to ONNX kind {to}"),
-                "export the model in float32",
-            ));
-        }
+        (Kind::Float, _) => Data::Float(c.reals()),
+        (Kind::Bool, _) => Data::Int(c.reals().iter().map(|&v| i64::from(v != 0.0)).collect()),
+        (_, Data::Int(v)) => Data::Int(v.clone()),
+        (_, Data::Float(v)) => Data::Int(v.iter().map(|&v| v as i64).collect()),
     };
-    tensor(&c.name, c.shape.clone(), data)
+    Ok(Tensor::constant(Constant {
+        kind,
+        data,
+        steps: None,
+        ..(**c).clone()
+    }))
 }
 
-/// The shape of a value, a dynamic batch counted as one example.
+/// The shape of a tensor, a dynamic batch counted as one example.
 pub(super) fn shape(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
-    let shape: Vec<i64> = match node.tensor(0) {
-        Some(Tensor::Constant(c)) => c.shape.iter().map(|&d| d as i64).collect(),
-        _ => {
-            let x = node.value(0)?;
-            let batch = importer.batch.unwrap_or(1);
-            let axes = [batch]
-                .into_iter()
-                .chain(importer.graph.value(x).shape.clone());
-            axes.map(|d| d as i64).collect()
-        }
-    };
+    let shape = sizes(importer, node)?;
     let rank = shape.len() as i64;
     let place = |i: i64| (if i < 0 { i.saturating_add(rank) } else { i }).clamp(0, rank) as usize;
     let start = place(node.attributes.int("start", 0)?);
     let end = place(node.attributes.int("end", rank)?).max(start);
     let part = shape[start..end].to_vec();
-    tensor(output_name(node), vec![part.len()], Data::Int(part))
+    Ok(Tensor::constant(Constant::of_ints(
+        node.output_name(0),
+        vec![part.len()],
+        part,
+    )))
 }
 
-/// Elements of a vector.
-pub(super) fn gather(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
-    let from = node.constant(0)?;
-    let indices = node.constant(1)?;
-    let values = from.ints()?;
-    let picked = (indices.ints()?.iter())
-        .map(|&i| {
-            if i < 0 {
-                i.saturating_add(values.len() as i64)
-            } else {
-                i
-            }
-        })
-        .map(|i| usize::try_from(i).ok().and_then(|i| values.get(i)).copied())
-        .collect::<Option<Vec<i64>>>();
-    match picked {
-        Some(picked) if from.shape.len() == 1 => {
-            tensor(output_name(node), indices.shape.clone(), Data::Int(picked))
-        }
-        _ => Err(Fault::new(
-            format!("gathers from a constant of shape {:?}", from.shape),
-            "simplify the model first, so that constants are folded",
-        )),
+fn sizes(importer: &Importer, node: &NodeView) -> Result<Vec<i64>, Fault> {
+    let x = node.required(0)?;
+    let mut shape: Vec<i64> = x.shape().iter().map(|&d| d as i64).collect();
+    if let (Some(first), Tensor::Value(_)) = (shape.first_mut(), x) {
+        *first *= importer.batch_size() as i64;
     }
+    Ok(shape)
 }
 
-/// Vectors one after the other.
-pub(super) fn concat(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
-    let mut joined = Vec::new();
-    for i in 0..node.proto.input.len() {
-        let part = node.constant(i)?;
-        if part.shape.len() != 1 {
-            return Err(Fault::new(
-                format!("joins a constant of shape {:?}", part.shape),
-                "simplify the model first, so that constants are folded",
-            ));
-        }
-        joined.extend_from_slice(part.ints()?);
-    }
-    tensor(output_name(node), vec![joined.len()], Data::Int(joined))
+pub(super) fn size(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    let size = sizes(importer, node)?.iter().product();
+    Ok(Tensor::constant(Constant::of_ints(
+        node.output_name(0),
+        vec![],
+        vec![size],
+    )))
 }
 
-/// Adds axes of one element to a constant.
-pub(super) fn unsqueeze(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
-    let c = node.constant(0)?;
-    let axes = match node.optional(1)? {
-        Some(axes) => axes.ints()?,
-        None => node.attributes.ints("axes")?.unwrap_or_default(),
+pub(super) fn range(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    let bounds = [node.constant(0)?, node.constant(1)?, node.constant(2)?];
+    let [start, end, step] = [bounds[0].real()?, bounds[1].real()?, bounds[2].real()?];
+    let count = ((end - start) / step).ceil().max(0.0);
+    let count = if count.is_finite() {
+        count as usize
+    } else {
+        usize::MAX
     };
-    if axes.len() > MAX_AXES {
-        let why = format!("adds {} axes", axes.len());
-        return Err(Fault::new(why, format!("at most {MAX_AXES} are allowed")));
-    }
-    let rank = (c.shape.len() + axes.len()) as i64;
-    let mut shape = c.shape.clone();
-    let mut places: Vec<i64> = (axes.iter())
-        .map(|&a| if a < 0 { a.saturating_add(rank) } else { a })
-        .collect();
-    places.sort_unstable();
-    for place in places {
-        let place = usize::try_from(place).ok().filter(|&p| p <= shape.len());
-        let place = place.ok_or_else(|| {
-            Fault::new(
-                format!("adds axes {axes:?} to {:?}", c.shape),
-                "the file is damaged, export the model again",
-            )
-        })?;
-        shape.insert(place, 1);
-    }
-    tensor(&c.name, shape, c.data.clone())
+    check_constant(&[count])?;
+    let at = |i: usize| start + i as f32 * step;
+    let (shape, name) = (vec![count], node.output_name(0));
+    Ok(Tensor::constant(match bounds[0].data {
+        Data::Float(_) => Constant::of_floats(name, shape, (0..count).map(at).collect()),
+        Data::Int(_) => {
+            let values = (0..count).map(|i| at(i) as i64).collect();
+            Constant {
+                kind: bounds[0].kind,
+                ..Constant::of_ints(name, shape, values)
+            }
+        }
+    }))
 }
 
-/// A constant matrix turned over.
-pub(super) fn transpose(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
-    if let Some(Tensor::Value(_)) = node.tensor(0) {
+/// A function of two numbers.
+pub(super) struct Function {
+    pub(super) ints: fn(i64, i64) -> i64,
+    pub(super) reals: fn(f64, f64) -> f64,
+    /// Whether the result is a truth value.
+    pub(super) truth: bool,
+}
+
+/// Of two constants, broadcast.
+pub(super) fn zip(
+    name: &str,
+    a: &Constant,
+    b: &Constant,
+    function: &Function,
+) -> Result<Tensor, Fault> {
+    let shape = broadcast(&a.shape, &b.shape)?;
+    check_constant(&shape)?;
+    let kind = if function.truth { Kind::Bool } else { a.kind };
+    let data = match (a.stretched(&shape), b.stretched(&shape)) {
+        (Data::Int(a), Data::Int(b)) => Data::Int(
+            a.iter()
+                .zip(&b)
+                .map(|(&a, &b)| (function.ints)(a, b))
+                .collect(),
+        ),
+        (a, b) => {
+            let values = reals(a).into_iter().zip(reals(b));
+            let values = values.map(|(a, b)| (function.reals)(f64::from(a), f64::from(b)));
+            match kind {
+                Kind::Float => Data::Float(values.map(|v| v as f32).collect()),
+                _ => Data::Int(values.map(|v| v as i64).collect()),
+            }
+        }
+    };
+    let (name, steps) = (name.to_owned(), None);
+    Ok(Tensor::constant(Constant {
+        name,
+        shape,
+        kind,
+        data,
+        steps,
+    }))
+}
+
+fn reals(data: Data) -> Vec<f32> {
+    match data {
+        Data::Float(values) => values,
+        Data::Int(values) => values.into_iter().map(|v| v as f32).collect(),
+    }
+}
+
+macro_rules! comparisons {
+    ($($name:ident $comparison:tt),* $(,)?) => {$(
+        pub(super) fn $name(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+            let function = Function {
+                ints: |a, b| i64::from(a $comparison b),
+                reals: |a, b| f64::from(u8::from(a $comparison b)),
+                truth: true,
+            };
+            zip(node.output_name(0), node.constant(0)?, node.constant(1)?, &function)
+        }
+    )*};
+}
+
+comparisons! { equal ==, less <, less_or_equal <=, greater >, greater_or_equal >= }
+
+fn logic(node: &NodeView, ints: fn(i64, i64) -> i64) -> Result<Tensor, Fault> {
+    let function = Function {
+        ints,
+        reals: |_, _| 0.0,
+        truth: true,
+    };
+    zip(
+        node.output_name(0),
+        node.constant(0)?,
+        node.constant(1)?,
+        &function,
+    )
+}
+
+pub(super) fn and(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    logic(node, |a, b| a & b)
+}
+
+pub(super) fn or(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    logic(node, |a, b| a | b)
+}
+
+pub(super) fn modulo(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    // The sign is the divisor's, as in Python, unless the node says C.
+    let function = if node.attributes.int("fmod", 0)? != 0 {
+        Function {
+            ints: |a, b| a.checked_rem(b).unwrap_or(0),
+            reals: |a, b| a % b,
+            truth: false,
+        }
+    } else {
+        Function {
+            ints: |a, b| {
+                a.checked_rem(b).map_or(0, |r| {
+                    if r != 0 && (r < 0) != (b < 0) {
+                        r + b
+                    } else {
+                        r
+                    }
+                })
+            },
+            reals: |a, b| a - (a / b).floor() * b,
+            truth: false,
+        }
+    };
+    zip(
+        node.output_name(0),
+        node.constant(0)?,
+        node.constant(1)?,
+        &function,
+    )
+}
+
+/// A constant with each element mapped.
+fn map(node: &NodeView, ints: fn(i64) -> i64, reals: fn(f32) -> f32) -> Result<Tensor, Fault> {
+    let c = node.constant(0)?;
+    let data = match &c.data {
+        Data::Int(values) => Data::Int(values.iter().map(|&v| ints(v)).collect()),
+        Data::Float(values) => Data::Float(values.iter().map(|&v| reals(v)).collect()),
+    };
+    Ok(Tensor::constant(Constant {
+        data,
+        steps: None,
+        ..(**c).clone()
+    }))
+}
+
+pub(super) fn not(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    map(node, |v| i64::from(v == 0), |v| v)
+}
+
+pub(super) fn abs(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    map(node, i64::wrapping_abs, f32::abs)
+}
+
+pub(super) fn floor(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    map(node, |v| v, f32::floor)
+}
+
+pub(super) fn ceil(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    map(node, |v| v, f32::ceil)
+}
+
+/// The product of all elements.
+pub(super) fn reduce_prod(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    let c = node.constant(0)?;
+    let axes = node.ints("axes", 1)?.unwrap_or_default();
+    if !axes.is_empty() && axes.len() != c.shape.len() {
         return Err(Fault::new(
-            "moves the axes of a computed value",
-            "export the model with channels before height and width (NCHW) and without Transpose",
+            format!("multiplies {:?} along axes {axes:?}", c.shape),
+            "only the product of all elements is supported",
         ));
     }
-    let c = node.constant(0)?;
-    let perm = node.attributes.ints("perm")?.unwrap_or(&[1, 0]);
-    match (c.shape.as_slice(), perm) {
-        (&[rows, columns], [1, 0]) => {
-            let values = c.floats()?;
-            let column = |i: usize| values.iter().skip(i).step_by(columns.max(1)).copied();
-            let turned = (0..columns).flat_map(column).collect();
-            tensor(&c.name, vec![columns, rows], Data::Float(turned))
-        }
-        (shape, _) => Err(Fault::new(
-            format!("permutes a constant of shape {shape:?} by {perm:?}"),
-            "simplify the model first, so that constants are folded",
-        )),
+    let shape = if node.attributes.int("keepdims", 1)? != 0 {
+        vec![1; c.shape.len()]
+    } else {
+        vec![]
+    };
+    let data = match &c.data {
+        Data::Int(v) => Data::Int(vec![v.iter().fold(1, |n, &d| n.wrapping_mul(d))]),
+        Data::Float(v) => Data::Float(vec![v.iter().product()]),
+    };
+    Ok(Tensor::constant(Constant {
+        shape,
+        data,
+        steps: None,
+        ..(**c).clone()
+    }))
+}
+
+/// Elements of one constant or another. A condition that is the same everywhere chooses between
+/// computed tensors too.
+pub(super) fn choose(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    let condition = node.constant(0)?;
+    let (a, b) = (node.required(1)?, node.required(2)?);
+    let shape = broadcast(&condition.shape, &broadcast(a.shape(), b.shape())?)?;
+    check_constant(&shape)?;
+    let truth = condition.ints()?;
+    if let Some(chosen) = [(1, a), (0, b)]
+        .iter()
+        .find(|(t, _)| truth.iter().all(|v| v == t))
+        && chosen.1.shape() == shape
+    {
+        return Ok(chosen.1.clone());
     }
+    let (Tensor::Constant(a), Tensor::Constant(b)) = (a, b) else {
+        return Err(Fault::new(
+            "chooses between computed values",
+            "only between constants, and by a condition that is the same everywhere",
+        ));
+    };
+    let Data::Int(truth) = condition.stretched(&shape) else {
+        return Err(Fault::new("has no truth values", "export the model again"));
+    };
+    let choice = |i: usize| if truth[i] != 0 { 0 } else { 1 };
+    let data = match (a.stretched(&shape), b.stretched(&shape)) {
+        (Data::Float(a), Data::Float(b)) => {
+            Data::Float((0..truth.len()).map(|i| [a[i], b[i]][choice(i)]).collect())
+        }
+        (Data::Int(a), Data::Int(b)) => {
+            Data::Int((0..truth.len()).map(|i| [a[i], b[i]][choice(i)]).collect())
+        }
+        _ => {
+            return Err(Fault::new(
+                "joins integers and real numbers",
+                "export the model again",
+            ));
+        }
+    };
+    let name = node.output_name(0).to_owned();
+    let (kind, steps) = (a.kind, None);
+    Ok(Tensor::constant(Constant {
+        name,
+        shape,
+        kind,
+        data,
+        steps,
+    }))
 }

@@ -1,33 +1,36 @@
 use crate::graph::Op;
 use crate::onnx::error::Fault;
-use crate::onnx::import::{Importer, NodeView, Tensor};
+use crate::onnx::import::{Importer, NodeView};
+use crate::onnx::value::{Computed, Tensor, canonical};
 
 pub(super) fn relu(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
     let x = node.value(0)?;
-    importer.push(node, Op::Relu, &[x])
+    Ok(x.with(importer.push(Op::Relu, &[x.id])?))
 }
 
-/// Bounds are attributes before opset 11, inputs after. Where they cross, all is the upper one, as
-/// ONNX has it since opset 12 and `Op::Clip` reads it; executors may then clamp to an ordered range.
+/// Bounds are attributes before opset 11, inputs after.
 pub(super) fn clip(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
     let x = node.value(0)?;
+    let min = bound(node, "min", 1, f32::MIN)?;
     let max = bound(node, "max", 2, f32::MAX)?;
-    let min = bound(node, "min", 1, f32::MIN)?.min(max);
-    let op = Op::Clip { min, max };
-    importer.push(node, op, &[x])
+    clamp(importer, x, min, max)
+}
+
+/// Where bounds cross, all is the upper one, as ONNX has it since opset 12 and `Op::Clip` reads it;
+/// executors may then clamp to an ordered range.
+pub(super) fn clamp(
+    importer: &mut Importer,
+    x: &Computed,
+    min: f32,
+    max: f32,
+) -> Result<Tensor, Fault> {
+    let min = min.min(max);
+    Ok(x.with(importer.push(Op::Clip { min, max }, &[x.id])?))
 }
 
 fn bound(node: &NodeView, name: &str, input: usize, default: f32) -> Result<f32, Fault> {
     let value = match node.optional(input)? {
-        Some(constant) => match constant.floats()? {
-            &[value] => value,
-            values => {
-                return Err(Fault::new(
-                    format!("has {} values for {name}", values.len()),
-                    "one is expected",
-                ));
-            }
-        },
+        Some(constant) => constant.real()?,
         None => node.attributes.float(name)?.unwrap_or(default),
     };
     if value.is_nan() {
@@ -40,19 +43,14 @@ fn bound(node: &NodeView, name: &str, input: usize, default: f32) -> Result<f32,
     Ok(value.clamp(f32::MIN, f32::MAX))
 }
 
-/// Over the features of a vector. Before opset 13 the default axis is 1 and all later axes join in,
-/// which is the same for a vector.
-pub(super) fn softmax(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+pub(super) fn prelu(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
     let x = node.value(0)?;
-    let rank = importer.graph.value(x).shape.len() as i64 + 1;
-    let axis = node
-        .attributes
-        .int("axis", if importer.opset < 13 { 1 } else { -1 })?;
-    if rank == 2 && axis != 1 && axis != -1 {
-        return Err(Fault::new(
-            format!("runs over axis {axis}, which mixes the examples of a batch"),
-            "use axis 1",
-        ));
+    let slope = node.constant(1)?;
+    if slope.shape.len() == x.shape.len() && slope.shape.first().is_some_and(|&d| d != 1) {
+        importer.keep_apart()?;
     }
-    importer.push(node, Op::Softmax { axis: 0 }, &[x])
+    let id = importer.plain(x)?;
+    let shape = canonical(&slope.shape);
+    let slope = importer.parameter(&slope.name, &shape, slope.floats()?.to_vec())?;
+    Ok(x.with(importer.push(Op::PRelu { slope }, &[id])?))
 }

@@ -1,8 +1,13 @@
-use crate::graph::Op;
+//! What only names the same elements differently, and permutations.
+
 use crate::onnx::error::Fault;
-use crate::onnx::import::{Importer, NodeView, Tensor, check_size};
-use crate::onnx::tensor::{Constant, Data};
-use std::rc::Rc;
+use crate::onnx::import::{Importer, NodeView};
+use crate::onnx::tensor::Data;
+use crate::onnx::value::{Tensor, place};
+use std::collections::BTreeSet;
+
+/// More than any tensor has.
+const MAX_AXES: usize = 16;
 
 /// The same tensor under another name. `Dropout` is this after training.
 pub(super) fn identity(_: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
@@ -14,71 +19,58 @@ pub(super) fn identity(_: &mut Importer, node: &NodeView) -> Result<Tensor, Faul
             "export the model for inference (model.eval() in PyTorch)",
         ));
     }
-    let missing = || {
-        Fault::new(
-            "has no input",
-            "the file is damaged, export the model again",
-        )
-    };
-    node.tensor(0).cloned().ok_or_else(missing)
+    node.required(0).cloned()
 }
 
+/// All axes before `axis` become one, and all others.
 pub(super) fn flatten(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
-    let x = node.value(0)?;
-    let shape = &importer.graph.value(x).shape;
+    let x = node.required(0)?;
+    let shape = x.shape();
     let axis = node.attributes.int("axis", 1)?;
-    let axis = if axis < 0 {
-        axis + shape.len() as i64 + 1
-    } else {
-        axis
-    };
-    // Axes before `axis` join the batch axis, so they must be of one element.
-    let joined = usize::try_from(axis)
-        .ok()
-        .and_then(|a| a.checked_sub(1))
-        .and_then(|a| shape.get(..a));
-    if !joined.is_some_and(|axes| axes.iter().all(|&d| d == 1)) {
-        return Err(Fault::new(
-            format!("flattens {shape:?} per example from axis {axis}"),
-            "use axis 1, which keeps the batch apart",
-        ));
+    let axis = place(axis, shape.len() + usize::from(axis >= 0)).ok_or_else(|| {
+        Fault::new(
+            format!("flattens {shape:?} from axis {axis}"),
+            "the file is damaged, export the model again",
+        )
+    })?;
+    if axis != 1 && x.value().is_some() {
+        importer.keep_apart()?;
     }
-    importer.push(node, Op::Flatten, &[x])
+    let (before, after) = shape.split_at(axis);
+    let target = vec![before.iter().product(), after.iter().product()];
+    importer.reshape(x, target)
 }
 
 pub(super) fn reshape(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
-    let target = node.constant(1)?;
-    if let Some(Tensor::Constant(c)) = node.tensor(0) {
-        return reshape_constant(c, target.ints()?);
-    }
-    let x = node.value(0)?;
-    let from = &importer.graph.value(x).shape;
+    let target = node.ints("shape", 1)?.unwrap_or_default();
+    let x = node.required(0)?;
     let allow_zero = node.attributes.int("allowzero", 0)? != 0;
-    let batch = importer.batch.unwrap_or(1);
-    let shape = per_example(from, target.ints()?, allow_zero, batch).ok_or_else(|| {
+    let mut from = x.shape().to_vec();
+    let batch = importer.batch_size();
+    if let (Some(first), Tensor::Value(_)) = (from.first_mut(), x) {
+        *first *= batch;
+    }
+    let shape = resolve(&from, &target, allow_zero);
+    let mut shape = shape.ok_or_else(|| {
         Fault::new(
-            format!(
-                "reshapes {from:?} (per example) to {:?}",
-                target.ints().unwrap_or_default()
-            ),
-            "the first axis must remain the batch, and the others hold as many elements as before",
+            format!("reshapes {from:?} to {target:?}"),
+            "as many elements are needed as before, export the model again",
         )
     })?;
-    check_size(&shape)?;
-    importer.push(node, Op::Reshape { shape }, &[x])
+    if batch > 1 && x.value().is_some() {
+        match shape.first_mut() {
+            Some(first) if *first == batch => *first = 1,
+            _ => importer.keep_apart()?,
+        }
+    }
+    importer.reshape(x, shape)
 }
 
-/// The target without its batch axis, every size known.
-fn per_example(
-    from: &[usize],
-    target: &[i64],
-    allow_zero: bool,
-    batch: usize,
-) -> Option<Vec<usize>> {
-    let (&first, rest) = target.split_first()?;
+/// The target with every size known.
+fn resolve(from: &[usize], target: &[i64], allow_zero: bool) -> Option<Vec<usize>> {
     let elements: usize = from.iter().product();
-    let mut shape = Vec::with_capacity(rest.len());
-    for (i, &d) in rest.iter().enumerate() {
+    let mut shape = Vec::with_capacity(target.len());
+    for (i, &d) in target.iter().enumerate() {
         shape.push(match d {
             -1 => None,
             0 if !allow_zero => Some(*from.get(i)?),
@@ -87,65 +79,89 @@ fn per_example(
     }
     let known = (shape.iter().flatten()).try_fold(1_usize, |n, &d| n.checked_mul(d))?;
     let unknown = shape.iter().filter(|d| d.is_none()).count();
-    let keeps_batch = first == -1 && unknown == 0
-        || first == 0 && !allow_zero
-        || usize::try_from(first) == Ok(batch);
-    if !keeps_batch || unknown > 1 || known == 0 || !elements.is_multiple_of(known) {
-        return None;
-    }
-    if unknown == 0 && known != elements {
-        return None;
-    }
-    let inferred = elements / known;
+    let inferred = match unknown {
+        0 => (known == elements).then_some(1),
+        1 if known > 0 && elements.is_multiple_of(known) => Some(elements / known),
+        _ => None,
+    }?;
     Some(shape.into_iter().map(|d| d.unwrap_or(inferred)).collect())
 }
 
-fn reshape_constant(constant: &Constant, target: &[i64]) -> Result<Tensor, Fault> {
-    // As if the whole tensor were one example of a batch of one.
-    let target: Vec<i64> = [1].into_iter().chain(target.iter().copied()).collect();
-    let shape = per_example(&constant.shape, &target, false, 1).ok_or_else(|| {
+/// Drops axes of one element: those named, or all.
+pub(super) fn squeeze(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    let x = node.required(0)?;
+    let shape = x.shape();
+    let axes = match node.ints("axes", 1)? {
+        Some(axes) => importer.axes(x, &axes)?,
+        None => {
+            if x.value().is_some() {
+                importer.keep_apart()?;
+            }
+            (0..shape.len()).filter(|&a| shape[a] == 1).collect()
+        }
+    };
+    if let Some(&axis) = axes.iter().find(|&&a| shape[a] != 1) {
+        return Err(Fault::new(
+            format!("drops axis {axis} of {shape:?}"),
+            "only an axis of one element can be dropped, export the model again",
+        ));
+    }
+    let kept = (0..shape.len()).filter(|a| !axes.contains(a));
+    let target = kept.map(|a| shape[a]).collect();
+    importer.seen_as(x, target)
+}
+
+/// Adds axes of one element.
+pub(super) fn unsqueeze(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    let x = node.required(0)?;
+    let axes = node.ints("axes", 1)?.unwrap_or_default();
+    if axes.len() > MAX_AXES {
+        let why = format!("adds {} axes", axes.len());
+        return Err(Fault::new(why, format!("at most {MAX_AXES} are allowed")));
+    }
+    let rank = x.shape().len() + axes.len();
+    let places: Option<BTreeSet<usize>> = axes.iter().map(|&a| place(a, rank)).collect();
+    let places = places.filter(|p| p.len() == axes.len()).ok_or_else(|| {
         Fault::new(
-            format!(
-                "reshapes a constant of {:?} to {:?}",
-                constant.shape,
-                &target[1..]
-            ),
+            format!("adds axes {axes:?} to {:?}", x.shape()),
             "the file is damaged, export the model again",
         )
     })?;
-    Ok(Tensor::Constant(Rc::new(Constant {
-        shape,
-        ..constant.clone()
-    })))
+    if places.contains(&0) && x.value().is_some() {
+        importer.keep_apart()?;
+    }
+    let mut shape = x.shape().to_vec();
+    places.iter().for_each(|&place| shape.insert(place, 1));
+    importer.seen_as(x, shape)
 }
 
-/// The mean over height and width, which is `GlobalAveragePool`; without `keepdims`, a flat one.
-pub(super) fn reduce_mean(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
-    let x = node.value(0)?;
-    let axes = match node.optional(1)? {
-        Some(axes) => Some(axes.ints()?),
-        None => node.attributes.ints("axes")?,
+pub(super) fn transpose(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    let x = node.required(0)?;
+    let rank = x.shape().len();
+    let perm: Vec<usize> = match node.attributes.ints("perm")? {
+        Some(perm) => (perm.iter())
+            .filter_map(|&p| usize::try_from(p).ok())
+            .collect(),
+        None => (0..rank).rev().collect(),
     };
-    let rank = importer.graph.value(x).shape.len() as i64 + 1;
-    let mut normalized: Vec<i64> = (axes.unwrap_or_default().iter())
-        .map(|&a| if a < 0 { a.saturating_add(rank) } else { a })
-        .collect();
-    normalized.sort_unstable();
-    if rank != 4 || normalized != [2, 3] {
+    let mut sorted = perm.clone();
+    sorted.sort_unstable();
+    if !sorted.into_iter().eq(0..rank) {
         return Err(Fault::new(
-            format!("takes the mean over axes {:?}", axes.unwrap_or_default()),
-            "only the mean over height and width (axes 2 and 3) of an image is supported",
+            format!("permutes {:?} by {perm:?}", x.shape()),
+            "the file is damaged, export the model again",
         ));
     }
-    if node.attributes.int("keepdims", 1)? != 0 {
-        return importer.push(node, Op::GlobalAveragePool, &[x]);
-    }
-    let pooled = importer.fresh_name(format!("{}_pooled", node.name));
-    let mean = importer.push_as(node.name.clone(), pooled, Op::GlobalAveragePool, &[x])?;
-    let Tensor::Value(mean) = mean else {
-        return Ok(mean);
+    importer.transpose(x, &perm)
+}
+
+pub(super) fn concat(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    let parts: Vec<_> = (0..node.inputs.len())
+        .map(|i| node.required(i).cloned())
+        .collect::<Result<_, _>>()?;
+    let Some(first) = parts.iter().find(|p| p.value().is_some()).or(parts.first()) else {
+        return Err(Fault::new("has no input", "export the model again"));
     };
-    let name = importer.fresh_node_name(format!("{}_flatten", node.name));
-    let output = node.proto.output.first().cloned().unwrap_or_default();
-    importer.push_as(name, output, Op::Flatten, &[mean])
+    let axis = importer.axis(first, node.attributes.int("axis", 1)?)?;
+    importer.concat(&parts, axis)
 }

@@ -2,11 +2,12 @@
 
 use crate::graph::{Op, Unary};
 use crate::onnx::error::Fault;
-use crate::onnx::import::{Importer, NodeView, Tensor};
+use crate::onnx::import::{Importer, NodeView};
+use crate::onnx::value::Tensor;
 
 fn push(importer: &mut Importer, node: &NodeView, function: Unary) -> Result<Tensor, Fault> {
     let x = node.value(0)?;
-    importer.push(node, Op::Unary(function), &[x])
+    Ok(x.with(importer.push(Op::Unary(function), &[x.id])?))
 }
 
 /// An attribute that is a finite number.
@@ -74,4 +75,8 @@ pub(super) fn exp(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fa
 
 pub(super) fn sqrt(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
     push(importer, node, Unary::Sqrt)
+}
+
+pub(super) fn erf(importer: &mut Importer, node: &NodeView) -> Result<Tensor, Fault> {
+    push(importer, node, Unary::Erf)
 }
