@@ -19,7 +19,7 @@ use trainer::names::meant;
 use trainer::onnx;
 use trainer::train::{
     DeviceChoice, TrainConfig, TrainError, check_fit, check_meaning, error_percent, interrupt,
-    predict,
+    predict, tolerated_augmentation,
 };
 
 /// Compresses a neural network into an image for microcontrollers.
@@ -37,6 +37,7 @@ Examples:
   compress model.onnx                                    plain int8
   compress --prune --quantize model.onnx --data mnist:DIR -o model.pith
   compress --prune=0.95 --quantize=3 model.onnx --data mnist:DIR --report r.json
+  compress --prune=0.8 --quantize=4 theirs.onnx --data cifar10:DIR,scale=255 --epochs 12
   compress inspect model.pith                            every byte accounted for
   compress eval model.pith --data mnist:DIR              accuracy of the integers
   compress diff model.onnx model.pith --data mnist:DIR   where they leave the float model
@@ -131,7 +132,8 @@ struct CompressArgs {
     /// Prunes this share of the weights (0.9 unless given), with retraining where there is data.
     #[arg(long, value_name = "SPARSITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.9")]
     prune: Option<f64>,
-    /// How pruning is spread over the layers: global (the default) or sensitivity.
+    /// How pruning is spread over the layers: adaptive (the default: one threshold on scores relative
+    /// to each layer's weights), global (one threshold on magnitudes) or sensitivity.
     #[arg(long, value_name = "HOW")]
     prune_by: Option<PruneBy>,
     /// Shares the weights of each layer among 2^BITS values (4 bits unless given).
@@ -176,7 +178,9 @@ struct CompressArgs {
     /// Epochs of retraining altogether, two thirds of them while pruning.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Distortion of training images: `default`, `none`, or `shift=2,rotate=10,scale=0.1,shear=0.1`.
+    /// Distortion of training images: `default` (for digits), `none`, or amounts such as
+    /// `shift=2,rotate=10,scale=0.1,shear=0.1,crop=4,flip=0.5`. Unless given: those of crop and flip that
+    /// the model does not mind.
     #[arg(long, value_name = "HOW")]
     augment: Option<Augment>,
     /// Of every random choice; 1 unless given.
@@ -369,7 +373,7 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     let beside_model = || path.with_extension("pith");
     let output = args.output.clone().unwrap_or_else(beside_model);
     check_files(args, path, &output)?;
-    let settings = settings(args)?;
+    let mut settings = settings(args)?;
     settings.check()?;
     let seed = settings.seed;
     let graph = onnx::read(path)?;
@@ -377,6 +381,9 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     let examples = match &splits {
         Some(splits) => {
             check_fit(&graph, &splits.train)?;
+            if args.config.is_none() && args.augment.is_none() {
+                augment(&mut settings, &graph, &splits.train)?;
+            }
             Examples::Data(&splits.train)
         }
         None => {
@@ -406,6 +413,18 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     }
     checkpoints.remove();
     print(format!("{}\nwrote {}", report.summary(), output.display()))
+}
+
+/// Lets training distort images in the ways that the model does not mind.
+fn augment(settings: &mut Settings, graph: &Graph, train: &Dataset) -> Result<(), TrainError> {
+    let prune = settings.prune.iter_mut().map(|p| &mut p.train);
+    let quantize = settings.quantize.iter_mut().map(|q| &mut q.train);
+    let trained: Vec<_> = prune.chain(quantize).filter(|t| t.epochs > 0).collect();
+    if !trained.is_empty() {
+        let tolerated = tolerated_augmentation(graph, train, DeviceChoice::Cpu)?;
+        trained.into_iter().for_each(|t| t.augment = tolerated);
+    }
+    Ok(())
 }
 
 /// Refuses outputs that cannot be written or would replace another file, before any work.
@@ -501,9 +520,9 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
         let prune = settings.prune.get_or_insert_with(|| Prune {
             train: TrainConfig {
                 epochs: DEFAULT_EPOCHS * 2 / 3,
-                ..Prune::default().train
+                ..Prune::continued().train
             },
-            ..Prune::default()
+            ..Prune::continued()
         });
         prune.sparsity = sparsity;
         prune.layers.clear();
@@ -512,9 +531,9 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
         let quantize = settings.quantize.get_or_insert_with(|| Quantize {
             train: TrainConfig {
                 epochs: DEFAULT_EPOCHS / 3,
-                ..Quantize::default().train
+                ..Quantize::continued().train
             },
-            ..Quantize::default()
+            ..Quantize::continued()
         });
         quantize.bits = bits;
         quantize.entries.clear();

@@ -205,7 +205,7 @@ pub fn error_percent(model: &Model, inputs: &[f32], labels: &[u32]) -> Result<f6
     let wrong = outputs
         .chunks(model.output_len())
         .zip(labels)
-        .filter(|(output, label)| edge_runtime::argmax(output) != **label as usize)
+        .filter(|(output, label)| edge_runtime::argmax::<i16>(output) != **label as usize)
         .count();
     Ok(100.0 * wrong as f64 / labels.len().max(1) as f64)
 }

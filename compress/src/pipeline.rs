@@ -5,7 +5,10 @@ use crate::encode::{Coding, EncodeError, Encoded, encode};
 use crate::host::{self, HostError};
 use crate::lower::{Biases, LowerError, lower};
 use crate::passes::codebook::{self, CodebookError};
-use crate::passes::{Amounts, prune, remove_dead_units, sensitivity, simplify, weights};
+use crate::passes::{
+    Amounts, fold_batch_norm, insert_batch_norm, prune, remove_dead_units, sensitivity, simplify,
+    weights,
+};
 use crate::scales::tentative;
 use crate::settings::{Prune, PruneBy, Quantize, SettingError, Settings};
 use no_std_core::Model;
@@ -62,6 +65,9 @@ pub enum Examples<'d> {
         seed: u64,
     },
 }
+
+/// Examples that a batch normalization begins with the statistics of.
+const NORMALIZING_INPUTS: usize = 256;
 
 /// Synthetic inputs without data.
 pub const SYNTHETIC_INPUTS: usize = 64;
@@ -388,16 +394,11 @@ impl Run<'_> {
         name: &str,
         hook: &mut dyn Hook,
     ) -> Result<(), CompressError> {
-        let Some((train, held_out)) = self.data else {
+        let Some((train, held_out)) = self.data.filter(|_| config.epochs > 0) else {
             return Ok(hook
                 .update(1.0, &mut self.graph)
                 .map_err(TrainError::Hook)?);
         };
-        if config.epochs == 0 {
-            return Ok(hook
-                .update(1.0, &mut self.graph)
-                .map_err(TrainError::Hook)?);
-        }
         let config = self.checkpoints.config(config, name);
         let progress = Progress::new(
             name,
@@ -408,18 +409,22 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn trains(&self, config: &TrainConfig) -> bool {
+        self.data.is_some() && config.epochs > 0
+    }
+
     fn prune(&mut self, settings: &Prune) -> Result<(), CompressError> {
         let amounts = self.amounts(settings)?;
-        let (from, until, every) = (settings.from, settings.until, settings.every.max(1));
-        let mut hook = PruneHook {
-            amounts,
-            from,
-            until,
-            every,
-        };
+        if settings.normalize && self.trains(&settings.train) {
+            let length = self.graph.value(self.graph.input).len().max(1);
+            let some = (NORMALIZING_INPUTS * length).min(self.calibration.len());
+            insert_batch_norm(&mut self.graph, &self.calibration[..some])?;
+        }
+        let mut hook = PruneHook { amounts, settings };
         self.fit(&settings.train, "prune", &mut hook)?;
         // The kept epoch may be one before the hook's last word.
         prune(&mut self.graph, &hook.amounts, 1.0);
+        fold_batch_norm(&mut self.graph);
         remove_dead_units(&mut self.graph);
         Ok(())
     }
@@ -436,6 +441,7 @@ impl Run<'_> {
                     settings.sparsity,
                 )))
             }
+            (PruneBy::Adaptive, _) => Ok(Amounts::Adaptive(settings.sparsity)),
             _ => Ok(Amounts::Global(settings.sparsity)),
         }
     }
@@ -444,10 +450,15 @@ impl Run<'_> {
     fn share(&mut self, settings: &Quantize) -> Result<(), CompressError> {
         for (place, id) in weights(&self.graph).into_iter().enumerate() {
             let (entries, seed) = (settings.entries_of(place), self.settings.seed);
+            let values = self.graph.parameter(id).latent();
             codebook::share(&mut self.graph, id, entries, settings.start, seed)?;
+            if settings.reassign > 0.0 {
+                codebook::loosen(&mut self.graph.parameters[id.0], values);
+            }
         }
-        let mut hook = GridHook {
+        let mut hook = ShareHook {
             max: self.settings.grid_max(),
+            reassign: settings.reassign,
         };
         hook.refresh(&mut self.graph);
         calibrate(
@@ -480,31 +491,31 @@ impl Run<'_> {
 }
 
 /// Prunes along a schedule.
-struct PruneHook {
+struct PruneHook<'s> {
     amounts: Amounts,
-    from: f64,
-    until: f64,
-    every: usize,
+    settings: &'s Prune,
 }
 
-impl Hook for PruneHook {
+impl Hook for PruneHook<'_> {
     fn every(&self) -> usize {
-        self.every
+        self.settings.every.max(1)
     }
 
     fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
-        let reach = ((progress - self.from) / (self.until - self.from)).clamp(0.0, 1.0);
+        let Prune { from, until, .. } = *self.settings;
+        let reach = ((progress - from) / (until - from)).clamp(0.0, 1.0);
         prune(graph, &self.amounts, reach);
         Ok(())
     }
 }
 
-/// Lets the integer grid follow the codebook as training moves it.
-struct GridHook {
+/// Lets centroids follow their weights, and the integer grid the centroids, as training moves them.
+struct ShareHook {
     max: i32,
+    reassign: f64,
 }
 
-impl GridHook {
+impl ShareHook {
     fn refresh(&self, graph: &mut Graph) {
         for id in weights(graph) {
             codebook::per_tensor_grid(graph, id, self.max);
@@ -512,12 +523,20 @@ impl GridHook {
     }
 }
 
-impl Hook for GridHook {
+impl Hook for ShareHook {
     fn every(&self) -> usize {
-        100
+        if self.reassign > 0.0 { 10 } else { 100 }
     }
 
-    fn update(&mut self, _: f64, graph: &mut Graph) -> Result<(), String> {
+    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
+        for id in weights(graph) {
+            let parameter = &mut graph.parameters[id.0];
+            if progress < self.reassign {
+                codebook::follow(parameter);
+            } else {
+                codebook::tighten(parameter);
+            }
+        }
         self.refresh(graph);
         Ok(())
     }

@@ -49,6 +49,8 @@ pub enum PruneBy {
     /// One threshold for all layers.
     #[default]
     Global,
+    /// One threshold on scores relative to each layer's own weights (LAMP): the command line's choice.
+    Adaptive,
     /// Amounts per layer from a sensitivity scan on held-out examples.
     Sensitivity,
 }
@@ -59,6 +61,7 @@ impl std::str::FromStr for PruneBy {
     fn from_str(name: &str) -> Result<Self, String> {
         let known = [
             ("global", PruneBy::Global),
+            ("adaptive", PruneBy::Adaptive),
             ("sensitivity", PruneBy::Sensitivity),
         ];
         trainer::names::find(name, &known)
@@ -81,6 +84,8 @@ pub struct Prune {
     pub until: f64,
     /// Steps between two prunings.
     pub every: usize,
+    /// Whether convolutions that come without batch normalization get one while they are retrained.
+    pub normalize: bool,
     /// Retraining.
     pub train: TrainConfig,
 }
@@ -94,10 +99,27 @@ impl Default for Prune {
             from: 0.0,
             until: 0.6,
             every: 50,
+            normalize: false,
             train: TrainConfig {
                 l2: 1e-5,
                 ..TrainConfig::default()
             },
+        }
+    }
+}
+
+impl Prune {
+    /// For a network that somebody trained elsewhere: the command line's choice.
+    pub fn continued() -> Self {
+        Self {
+            by: PruneBy::Adaptive,
+            until: 0.5,
+            normalize: true,
+            train: TrainConfig {
+                learning_rate: 5e-3,
+                ..TrainConfig::continued()
+            },
+            ..Self::default()
         }
     }
 }
@@ -112,6 +134,9 @@ pub struct Quantize {
     pub entries: Vec<usize>,
     /// Where k-means starts.
     pub start: Start,
+    /// Share of the fine-tuning until which the weights themselves learn and may change their
+    /// centroids, rather than the centroids alone; at 0 they never do.
+    pub reassign: f64,
     /// Fine-tuning of the centroids through the integers.
     pub train: TrainConfig,
 }
@@ -122,6 +147,7 @@ impl Default for Quantize {
             bits: 4,
             entries: Vec::new(),
             start: Start::default(),
+            reassign: 0.0,
             train: TrainConfig {
                 learning_rate: 5e-4,
                 ..TrainConfig::default()
@@ -131,6 +157,18 @@ impl Default for Quantize {
 }
 
 impl Quantize {
+    /// For a network that somebody trained elsewhere: the command line's choice.
+    pub fn continued() -> Self {
+        Self {
+            reassign: 0.75,
+            train: TrainConfig {
+                learning_rate: 1e-3,
+                ..TrainConfig::continued()
+            },
+            ..Self::default()
+        }
+    }
+
     /// Centroids of the layer at this place.
     pub(crate) fn entries_of(&self, place: usize) -> usize {
         self.entries.get(place).copied().unwrap_or(1 << self.bits)

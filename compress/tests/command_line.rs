@@ -640,6 +640,28 @@ fn outputs_are_checked_before_training() {
     t.refuses(&format!("{line} -o r --report r"), &["'r'", "two things"]);
 }
 
+/// A network whose inputs are 0…255 has first weights 255 times smaller and gradients 255 times
+/// larger: steps and thresholds that suit 0…1 would ruin it.
+#[test]
+fn a_network_that_reads_raw_pixels_survives_the_default_retraining() {
+    let t = open();
+    let mut graph = network();
+    let first = &mut graph.parameters[0];
+    assert_eq!(first.shape, [32, 784]);
+    first.free_mut().iter_mut().for_each(|w| *w /= 255.0);
+    write(&graph, &t.path("raw.onnx"));
+    let data = "--data glyphs:2000,scale=255";
+    let error = |file: &str| {
+        let measure = json(&t.says(&format!("compress eval {file} {data} --json")));
+        measure["value"].as_f64().expect("a number")
+    };
+    t.says(&format!(
+        "compress --prune=0.8 --quantize raw.onnx {data} --epochs 6 -o raw.pith"
+    ));
+    let (float, image) = (error("raw.onnx"), error("raw.pith"));
+    assert!(image <= float + 1.0, "{image} % error, {float} % before");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_retraining_goes_on_to_the_same_bytes() {

@@ -4,10 +4,11 @@ use crate::arch::Architecture;
 use crate::command::{self, EvalArgs, Failure, beside, check_outputs, print};
 use crate::data::{Augment, DataSpec, Dataset, Splits};
 use crate::files::write_atomically;
+use crate::graph::Graph;
 use crate::onnx::{self, WriteOptions};
 use crate::train::{
     DeviceChoice, Measure, NoHook, Optimizer, Outcome, Progress, Schedule, TrainConfig,
-    error_percent, fit, interrupt,
+    error_percent, fit, interrupt, tolerated_augmentation,
 };
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
@@ -23,6 +24,7 @@ Examples:
   trainer fit --arch lenet-300-100 --data mnist:DIR -o digits.onnx
   trainer fit --arch tiny.toml --data csv:table.csv --optimizer adamw --l2 1e-4 -o tiny.onnx
   trainer fit --arch mlp:100-50 --data glyphs --augment default --epochs 20 --hold-out 1000 --patience 5 -o m.onnx
+  trainer fit --from theirs.onnx --data cifar10:DIR,scale=255 --epochs 12 -o finer.onnx
   trainer eval digits.onnx --data mnist:DIR --json"
 )]
 struct Cli {
@@ -40,6 +42,7 @@ Examples:
   trainer fit --arch mlp:100-50 --data glyphs --augment shift=2,rotate=10 --hold-out 1000 --patience 5 -o m.onnx
   trainer fit --arch lenet-5-caffe --data mnist:DIR -o l.onnx --resume    after Ctrl-C
   trainer fit --arch speech-cnn --data wav:DIR --augment slide=3,scale=0.15,level=0.5,noise=0.15 -o words.onnx
+  trainer fit --from theirs.onnx --data cifar10:DIR,scale=255 --epochs 12 -o finer.onnx
 
 Clips of sound, 16-bit mono WAV, become log-mel features by the code that runs on the device too:
   wav:DIR                          DIR/7_anna_12.wav (indices 0 to 4 are the test) or split/class/file.wav
@@ -83,17 +86,21 @@ Examples:
 #[derive(Debug, Args)]
 struct FitArgs {
     /// lenet-300-100, lenet-5-caffe, speech-cnn, mlp:UNITS-UNITS-…, or a TOML description.
-    #[arg(long, value_name = "NAME|FILE.toml")]
-    arch: String,
+    #[arg(long, value_name = "NAME|FILE.toml", required_unless_present = "from")]
+    arch: Option<String>,
+    /// A trained model to train further, instead of an architecture.
+    #[arg(long, value_name = "MODEL.onnx", conflicts_with_all = ["arch", "dropout"])]
+    from: Option<PathBuf>,
     /// Labelled data, such as `mnist:DIR`, `wav:DIR` or `glyphs`.
     #[arg(long, value_name = "SPEC")]
     data: DataSpec,
     /// Passes over the training examples.
     #[arg(long, default_value_t = 10)]
     epochs: usize,
-    /// sgd, momentum, nesterov, adagrad, rmsprop, adadelta, adam or adamw.
-    #[arg(long, default_value = "adam")]
-    optimizer: Optimizer,
+    /// sgd, momentum, nesterov, adagrad, rmsprop, adadelta, adam, adamw or lamb; adam unless given, and
+    /// lamb with --from.
+    #[arg(long)]
+    optimizer: Option<Optimizer>,
     /// Learning rate at the start; each optimizer has a usual one.
     #[arg(long, value_name = "X", value_parser = rate)]
     lr: Option<f64>,
@@ -112,10 +119,12 @@ struct FitArgs {
     /// Share of hidden activations dropped while training.
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
     dropout: f32,
-    /// Distortion of training images: default, none, or shift=2,rotate=10,scale=0.1,shear=0.1; of sound,
-    /// frames by bands, also slide=3 (frames), level=0.5,noise=0.1,mask_rows=4,mask_columns=2.
-    #[arg(long, value_name = "HOW", default_value = "none")]
-    augment: Augment,
+    /// Distortion of training images: default (for digits), none, or amounts such as
+    /// shift=2,rotate=10,scale=0.1,shear=0.1,crop=4,flip=0.5; of sound, frames by bands, also slide=3
+    /// (frames), level=0.5,noise=0.1,mask_rows=4,mask_columns=2. None unless given; with --from, those of
+    /// crop and flip that the model does not mind.
+    #[arg(long, value_name = "HOW")]
+    augment: Option<Augment>,
     /// Of every random choice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -168,22 +177,23 @@ pub fn main() -> std::process::ExitCode {
 
 fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     let mut inputs = args.data.files();
-    inputs.push(Path::new(&args.arch));
+    inputs.extend(args.arch.as_deref().map(Path::new));
+    inputs.extend(args.from.as_deref());
     let outputs: Vec<&Path> = [&args.output]
         .into_iter()
         .chain(&args.report)
         .map(|p| &**p)
         .collect();
     check_outputs(&inputs, &outputs)?;
-    let config = config(args);
+    let mut config = config(args);
     config.check()?;
-    let mut architecture = Architecture::resolve(&args.arch)?;
-    if args.dropout > 0.0 {
-        architecture = architecture.with_dropout(args.dropout);
-    }
+    let start = start(args)?;
     let Splits { train, test } = args.data.load()?;
-    let mut graph = architecture.build(&train.input_shape, train.classes, args.seed)?;
+    let mut graph = start.graph(&train, args.seed)?;
     graph.metadata.extend(train.metadata.clone());
+    if args.from.is_some() && args.augment.is_none() {
+        config.augment = tolerated_augmentation(&graph, &train, args.device)?;
+    }
     let (train, held_out) = hold_out(train, args)?;
     if let Some(missing) = config.checkpoint.as_ref().filter(|c| !c.exists())
         && config.resume
@@ -228,6 +238,33 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     print(summary)
 }
 
+/// What training begins with.
+enum Start {
+    Architecture(Architecture),
+    Model(Graph),
+}
+
+impl Start {
+    fn graph(self, train: &Dataset, seed: u64) -> Result<Graph, Failure> {
+        match self {
+            Start::Architecture(arch) => Ok(arch.build(&train.input_shape, train.classes, seed)?),
+            Start::Model(graph) => Ok(graph),
+        }
+    }
+}
+
+fn start(args: &FitArgs) -> Result<Start, Failure> {
+    if let Some(model) = &args.from {
+        return Ok(Start::Model(onnx::read(model)?));
+    }
+    let architecture = Architecture::resolve(args.arch.as_deref().unwrap_or_default())?;
+    Ok(Start::Architecture(if args.dropout > 0.0 {
+        architecture.with_dropout(args.dropout)
+    } else {
+        architecture
+    }))
+}
+
 fn hold_out(train: Dataset, args: &FitArgs) -> Result<(Dataset, Option<Dataset>), Failure> {
     match args.hold_out {
         0 if args.patience > 0 => {
@@ -247,23 +284,27 @@ fn hold_out(train: Dataset, args: &FitArgs) -> Result<(Dataset, Option<Dataset>)
 }
 
 fn config(args: &FitArgs) -> TrainConfig {
+    let usual = match args.from {
+        Some(_) => TrainConfig::continued(),
+        None => TrainConfig::default(),
+    };
     TrainConfig {
         epochs: args.epochs,
         batch: args.batch,
-        optimizer: args.optimizer,
+        optimizer: args.optimizer.unwrap_or(usual.optimizer),
         // Zero takes the usual one.
         learning_rate: args.lr.unwrap_or(0.0),
         schedule: args.schedule,
         l2: args.l2,
         l1: args.l1,
-        augment: args.augment,
+        augment: args.augment.unwrap_or(usual.augment),
         seed: args.seed,
         patience: args.patience,
         keep_best: args.hold_out > 0,
         device: args.device,
         checkpoint: Some(beside(&args.output, "ckpt")),
         resume: args.resume,
-        ..TrainConfig::default()
+        ..usual
     }
 }
 

@@ -431,6 +431,26 @@ fn help_names_every_layer() {
 }
 
 #[test]
+fn a_model_from_elsewhere_is_trained_further() {
+    let t = open();
+    let error = |t: &Terminal, file: &str| t.json(file)["value"].as_f64().expect("a number");
+    let data = "--data glyphs:2000";
+    t.says(&format!(
+        "trainer fit --arch mlp:32 {data} --epochs 3 -o a.onnx --report a.json"
+    ));
+    let further = format!("trainer fit --from a.onnx {data} --epochs 6");
+    t.says(&format!("{further} -o b.onnx --report b.json"));
+    let (before, after) = (error(&t, "a.json"), error(&t, "b.json"));
+    assert!(after < 0.8 * before, "{before} % before, {after} % after");
+    assert_eq!(t.json("b.json")["settings"]["optimizer"], "lamb");
+    let words = ["a.onnx", "replace an input"];
+    t.refuses(&format!("{further} -o a.onnx"), &words);
+    let both = format!("{further} --arch mlp:32 -o c.onnx");
+    t.refuses(&both, &["--from", "--arch"]);
+    t.refuses(&format!("trainer fit {data} -o c.onnx"), &["--arch"]);
+}
+
+#[test]
 fn help_has_examples() {
     let t = open();
     for command in ["trainer", "trainer fit", "trainer eval"] {

@@ -260,7 +260,12 @@ fn smoothed_labels_move_less() {
 #[test]
 fn pruned_weights_stay_zero_and_pinned_zeros_too() {
     let data = by_sign(&[6], 64);
-    for optimizer in [Optimizer::Momentum, Optimizer::Adam, Optimizer::AdamW] {
+    for optimizer in [
+        Optimizer::Momentum,
+        Optimizer::Adam,
+        Optimizer::AdamW,
+        Optimizer::Lamb,
+    ] {
         let config = TrainConfig {
             epochs: 3,
             batch: 16,
@@ -526,6 +531,8 @@ fn eventful() -> (Graph, Dataset, Dataset, TrainConfig) {
             noise: 0.1,
             mask_rows: 2.0,
             mask_columns: 2.0,
+            crop: 1.0,
+            flip: 0.5,
         },
         seed: 7,
         keep_best: true,

@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
-use trainer::graph::{Graph, Grid, Op, ParamId, Parametrization};
+use trainer::graph::{Graph, Grid, Op, ParamId, Parameter, Parametrization, nearest};
 
 /// Where k-means starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,14 +69,18 @@ pub fn share(
     }
     alive.sort_unstable_by(f32::total_cmp);
     let centroids = k_means(&alive, entries, start, seed);
-    let pinned_zero = alive.len() < values.len();
-    let offset = pinned_zero as u32;
-    let index = |&v: &f32| {
-        if v == 0.0 {
-            0
-        } else {
-            nearest(&centroids, v) as u32 + offset
-        }
+    assign(parameter, &centroids);
+    Ok(())
+}
+
+/// Gives every weight that is not zero its nearest centroid, for good.
+fn assign(parameter: &mut Parameter, centroids: &[f32]) {
+    let values = parameter.latent();
+    let pinned_zero = values.contains(&0.0);
+    let offset = u32::from(pinned_zero);
+    let index = |&v: &f32| match v {
+        0.0 => 0,
+        v => nearest(centroids, v) as u32 + offset,
     };
     let indices = values.iter().map(index).collect();
     let codebook = std::iter::repeat_n(0.0, offset as usize)
@@ -87,13 +91,56 @@ pub fn share(
         indices,
         pinned_zero,
     };
-    Ok(())
+}
+
+/// Lets a shared tensor's weights learn on, each as its nearest centroid; `values` are those before
+/// they were shared.
+pub fn loosen(parameter: &mut Parameter, values: Vec<f32>) {
+    let mut codebook = parameter.free().to_vec();
+    codebook.retain(|&c| c != 0.0);
+    codebook.sort_unstable_by(f32::total_cmp);
+    let mask = values.iter().map(|&v| v != 0.0).collect();
+    parameter.parametrization = Parametrization::Clustered {
+        values,
+        mask,
+        codebook,
+    };
+}
+
+/// Moves the centroids of a loosened tensor to the means of their weights.
+pub fn follow(parameter: &mut Parameter) {
+    if let Parametrization::Clustered {
+        values,
+        mask,
+        codebook,
+    } = &mut parameter.parametrization
+    {
+        let living = values.iter().zip(&*mask).filter(|(_, keep)| **keep);
+        let mut sums = vec![(0.0f64, 0usize); codebook.len()];
+        for (&v, _) in living {
+            let (sum, count) = &mut sums[nearest(codebook, v)];
+            *sum += f64::from(v);
+            *count += 1;
+        }
+        let means = codebook.iter_mut().zip(sums).filter(|(_, (_, n))| *n > 0);
+        means.for_each(|(c, (sum, n))| *c = (sum / n as f64) as f32);
+        codebook.sort_unstable_by(f32::total_cmp);
+    }
+}
+
+/// Ends what [`loosen`] began: every weight keeps the centroid that it has now.
+pub fn tighten(parameter: &mut Parameter) {
+    if let Parametrization::Clustered { codebook, .. } = &parameter.parametrization {
+        let centroids = codebook.clone();
+        assign(parameter, &centroids);
+    }
 }
 
 /// One grid for the tensor, its largest magnitude at the grid's end.
 pub fn per_tensor_grid(graph: &mut Graph, id: ParamId, max: i32) {
     let parameter = &mut graph.parameters[id.0];
-    let largest = parameter.free().iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let latent = parameter.latent();
+    let largest = latent.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     parameter.grid = Some(Grid {
         scale: vec![step(largest, max)],
         max,
@@ -189,22 +236,6 @@ fn update(sorted: &[f32], prefix: &[f64], centroids: &[f32]) -> Vec<f32> {
     next
 }
 
-fn nearest(centroids: &[f32], value: f32) -> usize {
-    let above = centroids.partition_point(|&c| c < value);
-    let closer = |a: usize, b: usize| {
-        if (centroids[a] - value).abs() <= (centroids[b] - value).abs() {
-            a
-        } else {
-            b
-        }
-    };
-    match above {
-        0 => 0,
-        n if n == centroids.len() => n - 1,
-        n => closer(n - 1, n),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,5 +299,33 @@ mod tests {
             error.to_string().contains("larger than layer 'w'"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_loosened_weight_changes_its_centroid_and_keeps_it_once_tightened() {
+        let values = vec![-1.1, 0.0, -0.9, 2.0, 2.2, 2.1];
+        let mut graph = layer(values.clone());
+        share(&mut graph, ParamId(0), 2, Start::Linear, 1).expect("fits");
+        let parameter = &mut graph.parameters[0];
+        let shared = parameter.materialize();
+        loosen(parameter, values);
+        assert_eq!(parameter.materialize(), shared);
+        assert_eq!(
+            parameter.pull_back(&[1.0; 6]),
+            [1.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+        );
+        // Training moves the third weight across the middle.
+        parameter.free_mut()[2] = 1.7;
+        follow(parameter);
+        let close = |w: &[f32], expected: [f32; 6]| {
+            let apart = w.iter().zip(expected).map(|(a, b)| (a - b).abs());
+            assert!(apart.fold(0.0, f32::max) < 1e-6, "{w:?}");
+        };
+        let expected = [-1.1, 0.0, 2.0, 2.0, 2.0, 2.0];
+        close(&parameter.materialize(), expected);
+        tighten(parameter);
+        close(&parameter.materialize(), expected);
+        assert_eq!(parameter.free().len(), 3, "a pinned zero and two centroids");
+        assert_eq!(parameter.pull_back(&[1.0; 6]), [0.0, 1.0, 4.0]);
     }
 }

@@ -207,7 +207,8 @@ fn retain(parameter: &mut Parameter, axis: usize, keep: impl Fn(usize) -> bool) 
     let before = parameter.len();
     match &mut parameter.parametrization {
         Parametrization::Dense { values } => retain_places(values, &keep),
-        Parametrization::Masked { values, mask } => {
+        Parametrization::Masked { values, mask }
+        | Parametrization::Clustered { values, mask, .. } => {
             retain_places(values, &keep);
             retain_places(mask, &keep);
         }

@@ -8,6 +8,9 @@ use trainer::graph::{Graph, Op, ParamId, Parametrization};
 pub enum Amounts {
     /// One threshold for the whole network, so that this share of all weights goes.
     Global(f64),
+    /// One threshold for the whole network on scores that do not depend on a layer's scale
+    /// (LAMP; Lee et al. 2021), so that this share of all weights goes.
+    Adaptive(f64),
     /// A share for each weight matrix, in order of the nodes.
     PerLayer(Vec<f64>),
 }
@@ -27,21 +30,38 @@ pub fn weights(graph: &Graph) -> Vec<ParamId> {
 /// Masks all but the largest weights; those masked before stay so. `progress` (0 … 1) scales the
 /// amounts along the cubic schedule of Zhu & Gupta (2017).
 pub fn prune(graph: &mut Graph, amounts: &Amounts, progress: f64) {
-    let reach = 1.0 - (1.0 - progress.clamp(0.0, 1.0)).powi(3);
     let ids = weights(graph);
-    match amounts {
-        Amounts::Global(share) => {
-            let magnitudes = ids.iter().flat_map(|&id| magnitudes(graph, id)).collect();
-            let threshold = threshold(magnitudes, share * reach);
-            ids.iter().for_each(|&id| mask_below(graph, id, threshold));
-        }
-        Amounts::PerLayer(shares) => {
-            for (&id, share) in ids.iter().zip(shares) {
-                let threshold = threshold(magnitudes(graph, id), share * reach);
-                mask_below(graph, id, threshold);
-            }
-        }
+    let values: Vec<_> = ids.iter().map(|&id| graph.parameter(id).latent()).collect();
+    let masks = masks(&values, amounts, progress);
+    for ((id, values), mask) in ids.into_iter().zip(values).zip(masks) {
+        let mask = mask.iter().zip(&values).map(|(keep, v)| *keep && *v != 0.0);
+        let mask = mask.collect();
+        graph.parameters[id.0].parametrization = Parametrization::Masked { values, mask };
     }
+}
+
+/// Which entries of each weight tensor stay.
+fn masks(values: &[Vec<f32>], amounts: &Amounts, progress: f64) -> Vec<Vec<bool>> {
+    let reach = 1.0 - (1.0 - progress.clamp(0.0, 1.0)).powi(3);
+    let magnitudes = values.iter().map(|values| magnitudes(values));
+    match amounts {
+        Amounts::Global(share) => highest(&magnitudes.collect::<Vec<_>>(), share * reach),
+        Amounts::Adaptive(share) => {
+            let scores: Vec<_> = magnitudes.map(|m| adaptive_scores(&m)).collect();
+            highest(&scores, share * reach)
+        }
+        Amounts::PerLayer(shares) => magnitudes
+            .zip(shares)
+            .flat_map(|(scores, share)| highest(&[scores], share * reach))
+            .collect(),
+    }
+}
+
+/// Which scores are above the threshold below which `share` of all lie.
+fn highest(scores: &[Vec<f32>], share: f64) -> Vec<Vec<bool>> {
+    let threshold = threshold(scores.concat(), share);
+    let above = |scores: &Vec<f32>| scores.iter().map(|&s| s > threshold).collect();
+    scores.iter().map(above).collect()
 }
 
 /// Share of weights that are zero, over the whole network.
@@ -53,33 +73,32 @@ pub fn sparsity(graph: &Graph) -> f64 {
     values.iter().filter(|&&v| v == 0.0).count() as f64 / values.len().max(1) as f64
 }
 
-fn magnitudes(graph: &Graph, id: ParamId) -> Vec<f32> {
-    graph
-        .parameter(id)
-        .latent()
-        .iter()
-        .map(|v| v.abs())
-        .collect()
+fn magnitudes(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|v| v.abs()).collect()
 }
 
-/// The magnitude below which this share of weights lies.
-fn threshold(mut magnitudes: Vec<f32>, share: f64) -> f32 {
-    let count = ((magnitudes.len() as f64 * share).round() as usize).min(magnitudes.len());
+/// A weight's square over the sum of the squares of its layer's weights that are not smaller: what
+/// the layer would lose by it, relative to what it would have left. A layer's largest weight has 1.
+fn adaptive_scores(magnitudes: &[f32]) -> Vec<f32> {
+    let mut order: Vec<usize> = (0..magnitudes.len()).collect();
+    order.sort_unstable_by(|&a, &b| magnitudes[b].total_cmp(&magnitudes[a]));
+    let mut scores = vec![0.0; magnitudes.len()];
+    let mut left = 0.0f64;
+    for place in order {
+        let square = f64::from(magnitudes[place]).powi(2);
+        left += square;
+        scores[place] = (square / left.max(f64::MIN_POSITIVE)) as f32;
+    }
+    scores
+}
+
+/// The score below which this share of weights lies.
+fn threshold(mut scores: Vec<f32>, share: f64) -> f32 {
+    let count = ((scores.len() as f64 * share).round() as usize).min(scores.len());
     match count.checked_sub(1) {
-        Some(last) => *magnitudes.select_nth_unstable_by(last, f32::total_cmp).1,
+        Some(last) => *scores.select_nth_unstable_by(last, f32::total_cmp).1,
         None => -1.0,
     }
-}
-
-/// Weights of at most this magnitude go.
-fn mask_below(graph: &mut Graph, id: ParamId, threshold: f32) {
-    let parameter = &mut graph.parameters[id.0];
-    let values = parameter.latent();
-    let mask = values
-        .iter()
-        .map(|v| v.abs() > threshold && *v != 0.0)
-        .collect();
-    parameter.parametrization = Parametrization::Masked { values, mask };
 }
 
 #[cfg(test)]
@@ -131,5 +150,28 @@ mod tests {
         }
         prune(&mut graph, &Amounts::Global(0.5), 1.0);
         assert_eq!(graph.parameters[0].materialize()[0], 0.0);
+    }
+
+    #[test]
+    fn adaptive_amounts_do_not_depend_on_a_layers_scale() {
+        let masks = |scale: f32| {
+            let mut graph = two_layers();
+            graph.parameters[0]
+                .free_mut()
+                .iter_mut()
+                .for_each(|w| *w *= scale);
+            prune(&mut graph, &Amounts::Adaptive(0.5), 1.0);
+            let zero = |p: &Parameter| p.materialize().iter().map(|w| *w == 0.0).collect();
+            graph
+                .parameters
+                .iter()
+                .map(zero)
+                .collect::<Vec<Vec<bool>>>()
+        };
+        // Squares over the sums of those not smaller: .01/4.35, .25/4.25, .09/4.34, 1 and .04/10.2,
+        // .16/10.16, .1, 1.
+        let expected = [[true, false, true, false], [true, true, false, false]];
+        assert_eq!(masks(1.0), expected);
+        assert_eq!(masks(1.0 / 255.0), expected);
     }
 }

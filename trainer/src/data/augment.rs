@@ -4,9 +4,10 @@ use rand_distr::StandardNormal;
 use std::ops::Range;
 use std::str::FromStr;
 
-/// Random distortion of an image: affine around its centre, bilinear, zeros outside; then of its
-/// values. An image of sound has frames as rows and bands as columns, and nothing where it is zero.
-/// Each amount is the bound of a uniform draw on both sides of none; all zero leaves images alone.
+/// Random distortion of an image: affine around its centre, bilinear, zeros outside; then by whole
+/// pixels; then of its values. An image of sound has frames as rows and bands as columns, and nothing
+/// where it is zero. Each amount but `flip` is the bound of a uniform draw on both sides of none; all
+/// zero leaves images alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
@@ -29,6 +30,11 @@ pub struct Augment {
     pub mask_rows: f32,
     /// Likewise of columns.
     pub mask_columns: f32,
+    /// Whole pixels, vertical and horizontal, the border's pixels repeated: an image padded by so many
+    /// on every side and cropped to its size.
+    pub crop: f32,
+    /// Share of the images that are mirrored, left to right.
+    pub flip: f32,
 }
 
 impl Augment {
@@ -56,14 +62,16 @@ impl Augment {
         noise: 0.0,
         mask_rows: 0.0,
         mask_columns: 0.0,
+        crop: 0.0,
+        flip: 0.0,
     };
 
     /// Each amount with its name in a configuration.
-    pub(crate) fn amounts(mut self) -> [(&'static str, f32); 9] {
+    pub(crate) fn amounts(mut self) -> [(&'static str, f32); 11] {
         self.amounts_mut().map(|(name, amount)| (name, *amount))
     }
 
-    fn amounts_mut(&mut self) -> [(&'static str, &mut f32); 9] {
+    fn amounts_mut(&mut self) -> [(&'static str, &mut f32); 11] {
         [
             ("augment.shift", &mut self.shift),
             ("augment.rotate", &mut self.rotate),
@@ -74,12 +82,27 @@ impl Augment {
             ("augment.noise", &mut self.noise),
             ("augment.mask_rows", &mut self.mask_rows),
             ("augment.mask_columns", &mut self.mask_columns),
+            ("augment.crop", &mut self.crop),
+            ("augment.flip", &mut self.flip),
         ]
     }
 
     /// Writes a distorted `image` of shape `[channels, height, width]` to `out`, of equal length.
     pub fn apply(&self, image: &[f32], shape: [usize; 3], rng: &mut impl Rng, out: &mut [f32]) {
+        let others = Self {
+            crop: 0.0,
+            flip: 0.0,
+            ..*self
+        };
+        let moves = others != *self;
+        if moves && others.is_none() {
+            return self.draw_move(rng).apply(image, shape, out);
+        }
         self.draw(rng).apply(image, shape, out);
+        if moves {
+            let distorted = out.to_vec();
+            self.draw_move(rng).apply(&distorted, shape, out);
+        }
         self.change_values(rng, out);
         let [_, height, width] = shape;
         let rows = strip(self.mask_rows, height, rng);
@@ -89,6 +112,14 @@ impl Augment {
                 *value = 0.0;
             }
         }
+    }
+
+    fn draw_move(&self, rng: &mut impl Rng) -> Move {
+        let crop = self.crop as i32;
+        let mut pixels = || rng.random_range(-crop..=crop) as isize;
+        let shift = [pixels(), pixels()];
+        let mirrored = rng.random::<f32>() < self.flip;
+        Move { shift, mirrored }
     }
 
     fn change_values(&self, rng: &mut impl Rng, out: &mut [f32]) {
@@ -177,6 +208,39 @@ impl Inverse {
     }
 }
 
+/// By whole pixels; the border is repeated.
+struct Move {
+    shift: [isize; 2],
+    mirrored: bool,
+}
+
+impl Move {
+    fn apply(&self, image: &[f32], [_, height, width]: [usize; 3], out: &mut [f32]) {
+        let from = |place: usize, shift: isize, size: usize| {
+            place
+                .saturating_add_signed(shift)
+                .min(size.saturating_sub(1))
+        };
+        let columns: Vec<usize> = (0..width)
+            .map(|x| {
+                from(
+                    if self.mirrored { width - 1 - x } else { x },
+                    self.shift[1],
+                    width,
+                )
+            })
+            .collect();
+        for (row, out) in out.chunks_mut(width.max(1)).enumerate() {
+            let (plane, y) = (row / height.max(1), row % height.max(1));
+            let start = (plane * height + from(y, self.shift[0], height)) * width;
+            let source = &image[start..start + width];
+            out.iter_mut()
+                .zip(&columns)
+                .for_each(|(out, &x)| *out = source[x]);
+        }
+    }
+}
+
 fn bilinear(plane: &[f32], [height, width]: [usize; 2], y: f32, x: f32) -> f32 {
     let (y0, x0) = (y.floor(), x.floor());
     let (wy, wx) = (y - y0, x - x0);
@@ -217,15 +281,17 @@ impl FromStr for Augment {
                 .filter(|v: &f32| v.is_finite() && *v >= 0.0);
             *field = number.ok_or(EXPECTED)?;
         }
-        if augment.scale < 1.0 {
-            Ok(augment)
-        } else {
-            Err("scale must be below 1".into())
+        match augment {
+            Self { scale: 1.0.., .. } => Err("scale must be below 1".into()),
+            Self { flip, .. } if flip > 1.0 => {
+                Err("flip must be at most 1, the share mirrored".into())
+            }
+            _ => Ok(augment),
         }
     }
 }
 
-const EXPECTED: &str = "expected default, none, or amounts such as shift=2,rotate=10,scale=0.1,shear=0.1, for sound slide=5,level=0.5,noise=0.1,mask_rows=8,mask_columns=4";
+const EXPECTED: &str = "expected default, none, or amounts such as shift=2,rotate=10,scale=0.1,shear=0.1, for sound slide=5,level=0.5,noise=0.1,mask_rows=8,mask_columns=4, for pictures crop=4,flip=0.5";
 
 #[cfg(test)]
 mod tests {
@@ -361,8 +427,37 @@ mod tests {
             "shift=-1",
             "shift=NaN",
             "scale=1.5",
+            "crop=x",
+            "flip=2",
         ] {
             assert!(bad.parse::<Augment>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn moves_repeat_the_border_and_mirror() {
+        let image = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let moved = |shift, mirrored| {
+            let mut out = vec![0.0; 6];
+            Move { shift, mirrored }.apply(&image, [1, 2, 3], &mut out);
+            out
+        };
+        assert_eq!(moved([0, 0], false), image);
+        assert_eq!(moved([0, 0], true), [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
+        assert_eq!(moved([1, -2], false), [4.0, 4.0, 4.0, 4.0, 4.0, 4.0]);
+        assert_eq!(moved([-1, 1], false), [2.0, 3.0, 3.0, 2.0, 3.0, 3.0]);
+    }
+
+    #[test]
+    fn crops_keep_to_their_bound_and_half_the_images_are_mirrored() {
+        use rand::SeedableRng;
+        let augment: Augment = "crop=1,flip=0.5".parse().expect("amounts");
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+        let draws: Vec<Move> = (0..1000).map(|_| augment.draw_move(&mut rng)).collect();
+        let shifts = draws.iter().flat_map(|d| d.shift);
+        let seen: std::collections::BTreeSet<isize> = shifts.collect();
+        assert_eq!(seen, [-1, 0, 1].into());
+        let mirrored = draws.iter().filter(|d| d.mirrored).count();
+        assert!((400..600).contains(&mirrored), "{mirrored}");
     }
 }

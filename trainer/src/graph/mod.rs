@@ -12,7 +12,7 @@ pub(crate) mod strides;
 mod unary;
 
 pub use op::{Affine, DynamicOutput, Op, Window};
-pub use parameter::{Grid, ParamId, Parameter, Parametrization};
+pub use parameter::{Grid, ParamId, Parameter, Parametrization, nearest};
 pub use recurrent::{Cell, Recurrent};
 pub use shape::ShapeError;
 pub use unary::Unary;

@@ -43,6 +43,34 @@ pub enum Parametrization {
         /// Whether entry 0 stands for pruned weights and is not trained.
         pinned_zero: bool,
     },
+    /// W is zero outside the mask and the centroid nearest to the value inside it; the gradient goes
+    /// straight through to every living value, so that a weight may change its centroid while the
+    /// network learns. A form of training only: it ends as [`Shared`](Self::Shared).
+    Clustered {
+        /// Row-major.
+        values: Vec<f32>,
+        /// Which entries live.
+        mask: Vec<bool>,
+        /// The centroids, at least one, in ascending order.
+        codebook: Vec<f32>,
+    },
+}
+
+/// The place of the entry nearest to `value` in an ascending, non-empty codebook.
+pub fn nearest(codebook: &[f32], value: f32) -> usize {
+    let above = codebook.partition_point(|&c| c < value);
+    let closer = |a: usize, b: usize| {
+        if (codebook[a] - value).abs() <= (codebook[b] - value).abs() {
+            a
+        } else {
+            b
+        }
+    };
+    match above {
+        0 => 0,
+        n if n == codebook.len() => n - 1,
+        n => closer(n - 1, n),
+    }
 }
 
 /// A uniform symmetric integer grid: W is rounded (half away from zero) to `scale · q` with `|q| ≤ max`.
@@ -100,7 +128,9 @@ impl Parameter {
     /// The free parameters that training changes.
     pub fn free(&self) -> &[f32] {
         match &self.parametrization {
-            Parametrization::Dense { values } | Parametrization::Masked { values, .. } => values,
+            Parametrization::Dense { values }
+            | Parametrization::Masked { values, .. }
+            | Parametrization::Clustered { values, .. } => values,
             Parametrization::Shared { codebook, .. } => codebook,
         }
     }
@@ -108,7 +138,9 @@ impl Parameter {
     /// The free parameters, to be changed.
     pub fn free_mut(&mut self) -> &mut Vec<f32> {
         match &mut self.parametrization {
-            Parametrization::Dense { values } | Parametrization::Masked { values, .. } => values,
+            Parametrization::Dense { values }
+            | Parametrization::Masked { values, .. }
+            | Parametrization::Clustered { values, .. } => values,
             Parametrization::Shared { codebook, .. } => codebook,
         }
     }
@@ -125,6 +157,20 @@ impl Parameter {
             Parametrization::Shared {
                 codebook, indices, ..
             } => indices.iter().map(|&i| codebook[i as usize]).collect(),
+            Parametrization::Clustered {
+                values,
+                mask,
+                codebook,
+            } => {
+                let project = |(&v, &keep): (&f32, &bool)| {
+                    if keep {
+                        codebook[nearest(codebook, v)]
+                    } else {
+                        0.0
+                    }
+                };
+                values.iter().zip(mask).map(project).collect()
+            }
         }
     }
 
@@ -150,11 +196,13 @@ impl Parameter {
         assert_eq!(gradient.len(), self.len(), "one gradient per element");
         match &self.parametrization {
             Parametrization::Dense { .. } => gradient.to_vec(),
-            Parametrization::Masked { mask, .. } => gradient
-                .iter()
-                .zip(mask)
-                .map(|(&g, &keep)| if keep { g } else { 0.0 })
-                .collect(),
+            Parametrization::Masked { mask, .. } | Parametrization::Clustered { mask, .. } => {
+                gradient
+                    .iter()
+                    .zip(mask)
+                    .map(|(&g, &keep)| if keep { g } else { 0.0 })
+                    .collect()
+            }
             Parametrization::Shared {
                 codebook,
                 indices,

@@ -88,7 +88,7 @@ pub(super) fn properties(graph: &Graph) -> Result<Vec<StringStringEntryProto>, s
 
 fn parameter_entry(parameter: &Parameter) -> Option<ParameterEntry> {
     let (mask, shared) = match &parameter.parametrization {
-        Parametrization::Dense { .. } => (None, None),
+        Parametrization::Dense { .. } | Parametrization::Clustered { .. } => (None, None),
         Parametrization::Masked { mask, .. } => {
             let bits = mask.iter().map(|&keep| u32::from(keep));
             (Some(pack(bits, 1)), None)

@@ -19,6 +19,7 @@ pub enum Optimizer {
     #[default]
     Adam,
     AdamW,
+    Lamb,
 }
 
 impl Optimizer {
@@ -30,6 +31,7 @@ impl Optimizer {
             Optimizer::AdaGrad => 0.01,
             Optimizer::AdaDelta => 1.0,
             Optimizer::RmsProp | Optimizer::Adam | Optimizer::AdamW => 0.001,
+            Optimizer::Lamb => 0.003,
         }
     }
 }
@@ -49,6 +51,7 @@ impl FromStr for Optimizer {
                 ("adadelta", Optimizer::AdaDelta),
                 ("adam", Optimizer::Adam),
                 ("adamw", Optimizer::AdamW),
+                ("lamb", Optimizer::Lamb),
             ],
         )
     }
@@ -187,7 +190,7 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// Share of the training over which the learning rate rises from zero.
     pub warm_up: f64,
-    /// λ of `λ·w²/2` on weights (not biases); decoupled in AdamW.
+    /// λ of `λ·w²/2` on weights (not biases); decoupled in AdamW and LAMB.
     pub l2: f64,
     /// λ of `λ·|w|` on weights.
     pub l1: f64,
@@ -247,6 +250,16 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// For a network that has learnt elsewhere, on inputs of any scale: steps relative to its weights.
+    pub fn continued() -> Self {
+        Self {
+            batch: 64,
+            optimizer: Optimizer::Lamb,
+            warm_up: 0.05,
+            ..Self::default()
+        }
+    }
+
     /// Learning rate at `progress`, 0 … 1, after the epochs in `history`.
     pub(super) fn rate(&self, progress: f64, history: &[EpochStats]) -> f64 {
         let start = if self.learning_rate > 0.0 {

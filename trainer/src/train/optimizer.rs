@@ -10,6 +10,11 @@
 //! | adadelta | `a = 0.95a + 0.05g²; d = −g·√((δ + ε)/(a + ε)); δ = 0.95δ + 0.05d²; w += αd`, ε = 1e-6 |
 //! | adam | `m = 0.9m + 0.1g; a = 0.999a + 0.001g²; w −= α·√(1−0.999ᵗ)/(1−0.9ᵗ)·m/(√a + ε')` |
 //! | adamw | adam, with `w −= αλw` apart from the gradient (Loshchilov & Hutter 2019) |
+//! | lamb | `u` = adamw's step at rate 1; `w −= α·‖w‖/‖u‖·u` for weights, `w −= αu` for biases (You et al. 2020) |
+//!
+//! With lamb a rate is the share by which a tensor of weights changes in a step, whatever the scale of
+//! its inputs: a first layer that reads pixels of 0…255 has weights 255 times smaller than one that
+//! reads 0…1, and learns the same.
 
 use super::config::{Optimizer, TrainConfig};
 use crate::graph::{Graph, Parameter, Parametrization};
@@ -59,15 +64,19 @@ impl State {
                     };
                 }
                 let decay = if is_weight(parameter) { config.l2 } else { 0.0 };
-                step(
-                    parameter.free_mut(),
-                    &gradient,
-                    memory,
-                    config.optimizer,
-                    rate,
-                    self.step,
-                    decay,
-                );
+                if config.optimizer == Optimizer::Lamb {
+                    lamb_step(parameter, &gradient, memory, rate, self.step, decay);
+                } else {
+                    step(
+                        parameter.free_mut(),
+                        &gradient,
+                        memory,
+                        config.optimizer,
+                        rate,
+                        self.step,
+                        decay,
+                    );
+                }
                 constrain(parameter, config.max_norm as f32);
             }
         }
@@ -127,7 +136,7 @@ fn regularize(parameter: &Parameter, gradient: &mut [f32], config: &TrainConfig)
     if !is_weight(parameter) {
         return;
     }
-    let l2 = if config.optimizer == Optimizer::AdamW {
+    let l2 = if matches!(config.optimizer, Optimizer::AdamW | Optimizer::Lamb) {
         0.0
     } else {
         config.l2 as f32
@@ -147,6 +156,43 @@ fn regularize(parameter: &Parameter, gradient: &mut [f32], config: &TrainConfig)
         let weights = gradient.iter_mut().zip(parameter.free());
         weights.for_each(|(g, &w)| *g += penalty(w));
     }
+}
+
+/// AdamW's step, made as long as the living weights are.
+fn lamb_step(
+    parameter: &mut Parameter,
+    g: &[f32],
+    memory: &mut Memory,
+    rate: f64,
+    t: u64,
+    decay: f64,
+) {
+    let mut moved = parameter.free().to_vec();
+    step(&mut moved, g, memory, Optimizer::AdamW, 1.0, t, decay);
+    let w = parameter.free();
+    let u: Vec<f32> = w.iter().zip(&moved).map(|(w, moved)| w - moved).collect();
+    let (from, length) = (living_norm(parameter, w), living_norm(parameter, &u));
+    let trust = if is_weight(parameter) && from > 0.0 && length > 0.0 {
+        from / length
+    } else {
+        1.0
+    };
+    let alpha = (rate * trust) as f32;
+    let entries = parameter.free_mut().iter_mut().zip(&u);
+    entries.for_each(|(w, u)| *w -= alpha * u);
+}
+
+/// Euclidean norm of the entries that no mask hides.
+fn living_norm(parameter: &Parameter, values: &[f32]) -> f64 {
+    let square = |v: &f32| f64::from(*v).powi(2);
+    let sum: f64 = match &parameter.parametrization {
+        Parametrization::Masked { mask, .. } | Parametrization::Clustered { mask, .. } => {
+            let living = values.iter().zip(mask).filter(|(_, lives)| **lives);
+            living.map(|(v, _)| square(v)).sum()
+        }
+        _ => values.iter().map(square).sum(),
+    };
+    sum.sqrt()
 }
 
 fn step(
@@ -187,12 +233,12 @@ fn step(
             *delta = 0.95 * *delta + 0.05 * d * d;
             *w += alpha * d;
         }),
-        Optimizer::Adam | Optimizer::AdamW => {
+        Optimizer::Adam | Optimizer::AdamW | Optimizer::Lamb => {
             let power = t.min(1 << 20) as i32;
             let correction =
                 ((1.0 - 0.999f64.powi(power)).sqrt() / (1.0 - 0.9f64.powi(power))) as f32;
             let epsilon = 1e-8 * (1.0 - 0.999f64.powi(power)).sqrt() as f32;
-            let shrink = if rule == Optimizer::AdamW {
+            let shrink = if rule != Optimizer::Adam {
                 1.0 - alpha * decay as f32
             } else {
                 1.0
@@ -266,5 +312,34 @@ mod tests {
             step(&mut w, &[g], &mut memory, Optimizer::Adam, 0.01, 1, 0.0);
             assert!((w[0].abs() - 0.01).abs() < 1e-6);
         }
+    }
+
+    /// One step of lamb from these weights `[2, 2]` with this gradient.
+    fn lamb(weights: [f32; 4], gradient: [f32; 4], decay: f64) -> Vec<f32> {
+        let mut parameter = Parameter::dense("w", &[2, 2], weights.to_vec());
+        let mut memory = Memory {
+            first: vec![0.0; 4],
+            second: vec![0.0; 4],
+        };
+        lamb_step(&mut parameter, &gradient, &mut memory, 0.1, 1, decay);
+        parameter.free().to_vec()
+    }
+
+    #[test]
+    fn lambs_first_step_is_a_share_of_the_norm_along_the_signs() {
+        // Adam's first step is the gradient's sign; ‖w‖ = 5, ‖sign‖ = √4.
+        let after = lamb([3.0, 0.0, -4.0, 0.0], [7.0, -0.1, 2.0, 1e-3], 0.0);
+        let expected = [3.0 - 0.25, 0.25, -4.25, -0.25];
+        let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4;
+        assert!(after.iter().zip(&expected).all(close), "{after:?}");
+    }
+
+    #[test]
+    fn with_lamb_inputs_255_times_larger_learn_the_same() {
+        let (weights, gradient) = ([3.0, 0.5, -4.0, 1.0], [7.0, -0.1, 2.0, 0.5]);
+        let small = lamb(weights.map(|w| w / 255.0), gradient.map(|g| g * 255.0), 0.0);
+        let plain = lamb(weights, gradient, 0.0);
+        let same = |(s, p): (&f32, &f32)| (s * 255.0 - p).abs() < 1e-4;
+        assert!(small.iter().zip(&plain).all(same), "{small:?} {plain:?}");
     }
 }
