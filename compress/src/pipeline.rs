@@ -5,7 +5,9 @@ use crate::encode::{Coding, EncodeError, Encoded, encode};
 use crate::host::{self, HostError};
 use crate::lower::{Biases, LowerError, lower};
 use crate::passes::codebook::{self, CodebookError};
-use crate::passes::{Amounts, prune, remove_dead_units, sensitivity, simplify, weights};
+use crate::passes::{
+    Amounts, prune, remove_dead_units, sensitivity, simplify, unquantize, weights,
+};
 use crate::scales::tentative;
 use crate::settings::{Prune, PruneBy, Quantize, SettingError, Settings};
 use no_std_core::Model;
@@ -207,14 +209,7 @@ pub(crate) fn prepared(graph: &Graph, keep_quantization: bool) -> Graph {
     graph.remove_unused();
     graph.unshare_parameters();
     if !keep_quantization {
-        graph
-            .values
-            .iter_mut()
-            .for_each(|value| value.quantization = None);
-        graph
-            .parameters
-            .iter_mut()
-            .for_each(|parameter| parameter.grid = None);
+        unquantize(&mut graph);
     }
     graph
 }
