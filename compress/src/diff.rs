@@ -134,7 +134,8 @@ fn layers(lowered: &Lowered, model: &Model) -> Vec<Layer> {
         .collect()
 }
 
-/// Outputs of the layers' steps, example after example, as real numbers.
+/// Outputs of the layers' steps, example after example: those of a quantized model as its scales round
+/// and clamp them, which is part of what it computes.
 fn float_values(
     graph: &Graph,
     layers: &[Layer],
@@ -143,8 +144,7 @@ fn float_values(
     let mut real: HashMap<ValueId, Vec<f32>> = (layers.iter())
         .map(|l| (l.step.output, Vec::new()))
         .collect();
-    let graph = prepared(graph, false);
-    activations(&graph, inputs, DeviceChoice::Cpu, |id, values| {
+    activations(graph, inputs, DeviceChoice::Cpu, |id, values| {
         if let Some(all) = real.get_mut(&id) {
             all.extend_from_slice(values);
         }

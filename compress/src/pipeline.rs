@@ -7,7 +7,7 @@ use crate::lower::{Biases, LowerError, lower};
 use crate::passes::codebook::{self, CodebookError};
 use crate::passes::{
     Amounts, fold_batch_norm, insert_batch_norm, prune, remove_dead_units, sensitivity, simplify,
-    weights,
+    unquantize, weights,
 };
 use crate::scales::tentative;
 use crate::settings::{Prune, PruneBy, Quantize, SettingError, Settings};
@@ -216,14 +216,7 @@ pub(crate) fn prepared(graph: &Graph, keep_quantization: bool) -> Graph {
     graph.remove_unused();
     graph.unshare_parameters();
     if !keep_quantization {
-        graph
-            .values
-            .iter_mut()
-            .for_each(|value| value.quantization = None);
-        graph
-            .parameters
-            .iter_mut()
-            .for_each(|parameter| parameter.grid = None);
+        unquantize(&mut graph);
     }
     graph
 }

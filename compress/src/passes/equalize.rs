@@ -58,7 +58,12 @@ fn second(graph: &Graph, first: usize) -> Option<usize> {
     let mut at = first;
     let channels = units(graph, first)?;
     loop {
-        at = only_reader(graph, graph.nodes[at].output)?;
+        // What is rounded to given integers stays as it is.
+        let output = graph.nodes[at].output;
+        if graph.value(output).quantization.is_some() || has_grid(graph, at) {
+            return None;
+        }
+        at = only_reader(graph, output)?;
         match &graph.nodes[at].op {
             Op::Relu
             | Op::Dropout { .. }
@@ -80,7 +85,12 @@ fn second(graph: &Graph, first: usize) -> Option<usize> {
         Op::Gemm { .. } => input.len() == 1 && (out.len() == 3 || out.len() == 1),
         _ => false,
     };
-    suits.then_some(at)
+    (suits && !has_grid(graph, at)).then_some(at)
+}
+
+fn has_grid(graph: &Graph, node: usize) -> bool {
+    let weight = graph.nodes[node].op.weight();
+    weight.is_some_and(|id| graph.parameter(id).grid.is_some())
 }
 
 fn units(graph: &Graph, node: usize) -> Option<usize> {

@@ -12,6 +12,7 @@ mod prune;
 pub mod sensitivity;
 mod simplify;
 pub mod stream;
+mod unquantize;
 
 pub use bias_correction::correct_biases;
 pub use dead_units::remove_dead_units;
@@ -20,3 +21,4 @@ pub use fold::fold_batch_norm;
 pub use normalize::insert_batch_norm;
 pub use prune::{Amounts, prune, sparsity, weights};
 pub use simplify::simplify;
+pub use unquantize::unquantize;

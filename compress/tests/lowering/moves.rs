@@ -1,10 +1,11 @@
 //! What only moves elements is exact, and what only names them otherwise costs no operator.
 
 use super::builder::{Builder, EXACT, ROUNDED, padded, within};
-use trainer::graph::{Op, Window};
+use rand::RngExt;
+use trainer::graph::{Op, Quantization, ValueId, Window};
 
 /// A function that changes nothing in steps, so that a graph of moves has an operator.
-fn clip(b: &mut Builder, x: trainer::graph::ValueId) -> trainer::graph::ValueId {
+fn clip(b: &mut Builder, x: ValueId) -> ValueId {
     let (min, max) = (-0.99, 0.95);
     b.push(Op::Clip { min, max }, &[x])
 }
@@ -159,4 +160,69 @@ fn splits_and_joins_meet_again() {
     let x = b.reshape(x, &[6, 4, 4]);
     b.conv(x, 5, Window::square(1, 1), 1);
     within(&b.graph, 4.0);
+}
+
+/// An operator that moves elements, on a value of this shape, by dice.
+fn any_move(b: &mut Builder, x: ValueId) -> ValueId {
+    let shape = b.shape(x);
+    let axis = b.rng.random_range(0..shape.len());
+    let size = shape[axis];
+    match b.rng.random_range(0..6) {
+        0 => {
+            let mut perm: Vec<usize> = (0..shape.len()).collect();
+            (1..perm.len()).for_each(|i| perm.swap(i, b.rng.random_range(0..=i)));
+            b.transpose(x, &perm)
+        }
+        1 if axis > 0 => {
+            let mut joined = shape;
+            let before = joined.remove(axis - 1);
+            joined[axis - 1] *= before;
+            b.reshape(x, &joined)
+        }
+        2 => {
+            let divisors: Vec<usize> = (1..=size).filter(|d| size.is_multiple_of(*d)).collect();
+            let divisor = divisors[b.rng.random_range(0..divisors.len())];
+            let mut cut = shape;
+            cut[axis] /= divisor;
+            cut.insert(axis + 1, divisor);
+            b.reshape(x, &cut)
+        }
+        3 => {
+            let count = b.rng.random_range(1..=size);
+            let any = (0..count).map(|_| b.rng.random_range(0..size));
+            let places: Vec<usize> = any.collect();
+            b.select(x, axis, &places)
+        }
+        4 => {
+            let (step, start) = (b.rng.random_range(1..3), b.rng.random_range(0..size));
+            let mut places: Vec<usize> = (start..size).step_by(step).collect();
+            if b.rng.random() {
+                places.reverse();
+            }
+            b.select(x, axis, &places)
+        }
+        _ if shape.iter().product::<usize>() < 200 => b.push(Op::Concat { axis }, &[x, x]),
+        _ => x,
+    }
+}
+
+/// Whatever is moved however often, no element is lost or changed.
+#[test]
+fn any_moves_after_one_another() {
+    for seed in 0..150 {
+        let mut b = Builder::new(seed, [&[4, 3, 5][..], &[6, 8], &[24]][seed as usize % 3]);
+        let mut x = b.input();
+        for _ in 0..7 {
+            x = any_move(&mut b, x);
+        }
+        let (min, max) = (-5.0, 5.0);
+        b.push(Op::Clip { min, max }, &[x]);
+        // One scale for all, so that nothing is rounded on the way.
+        for value in &mut b.graph.values {
+            let (scale, zero_point) = (1.0 / 127.0, 0);
+            value.quantization = Some(Quantization { scale, zero_point });
+        }
+        let off = super::builder::Pair::of(&b.graph).steps_off();
+        assert!(off <= EXACT, "{off} steps off: {:?}", b.graph.nodes);
+    }
 }
