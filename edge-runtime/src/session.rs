@@ -137,7 +137,7 @@ fn execute(op: &Operator, arena: &mut [i8]) {
             ..
         } if linear.weights.is_plain() => {
             let (x, y) = cells(op, arena);
-            kernels::Conv::new(op, window, *groups, linear).plain(x, y);
+            plain(&kernels::Conv::new(op, window, *groups, linear), x, y);
         }
         Kind::MaxPool(window) => {
             let (x, y) = cells(op, arena);
@@ -149,6 +149,15 @@ fn execute(op: &Operator, arena: &mut [i8]) {
         } => {
             let (x, y) = cells(op, arena);
             kernels::average_pool(x, y, op, window, *count_include_pad);
+        }
+        Kind::Copy(block) if cfg!(feature = "movement") => {
+            let (x, y) = cells(op, arena);
+            kernels::copy(x, y, block);
+        }
+        Kind::Recurrent(layer) if cfg!(feature = "recurrent") => {
+            if let Some((x, y, scratch)) = split(op, arena) {
+                kernels::recurrent(x, y, scratch, layer, op.input.shape.channels);
+            }
         }
         kind if kind.in_place() => in_place(op, arena),
         _ => apart(op, arena),
@@ -222,18 +231,29 @@ fn in_place(op: &Operator, arena: &mut [i8]) {
     }
 }
 
-/// Operators whose output and scratch memory are apart from what they read.
-fn apart(op: &Operator, arena: &mut [i8]) {
+#[inline(never)]
+fn plain(conv: &kernels::Conv, x: &[Cell<i8>], y: &[Cell<i8>]) {
+    conv.plain(x, y);
+}
+
+/// What is read, written and scribbled on, of an operator that keeps them apart.
+fn split<'s>(op: &Operator, arena: &'s mut [i8]) -> Option<(&'s [i8], &'s mut [i8], &'s mut [i8])> {
     let mut input = op.input.offset..op.input.end();
     if let Kind::Constant(_) = op.kind {
         input = 0..0;
     }
     // Disjoint and inside: checked when the image was parsed.
     let ranges = [input, op.output.offset..op.output.end(), scratch(op)];
-    let Ok([x, y, scratch]) = arena.get_disjoint_mut(ranges) else {
+    let [x, y, scratch] = arena.get_disjoint_mut(ranges).ok()?;
+    Some((x, y, scratch))
+}
+
+/// Operators whose output and scratch memory are apart from what they read.
+#[inline(never)]
+fn apart(op: &Operator, arena: &mut [i8]) {
+    let Some((x, y, scratch)) = split(op, arena) else {
         return;
     };
-    let x: &[i8] = x;
     let (from, to) = (&op.input.shape, &op.output.shape);
     match &op.kind {
         Kind::Dense(linear) => kernels::dense(x, y, scratch, linear),
@@ -243,7 +263,6 @@ fn apart(op: &Operator, arena: &mut [i8]) {
             linear,
             ..
         } => kernels::Conv::new(op, window, *groups, linear).coded(x, y, scratch),
-        Kind::Copy(block) if cfg!(feature = "movement") => kernels::copy(x, y, block),
         Kind::Constant(elements) if cfg!(feature = "movement") => kernels::constant(y, elements),
         Kind::Embedding(table) if cfg!(feature = "movement") => {
             kernels::embedding(x, y, to.channels, table);
@@ -257,11 +276,7 @@ fn apart(op: &Operator, arena: &mut [i8]) {
             step,
             range,
         } if cfg!(feature = "normalization") => {
-            let zero_point = op.input.zero_point;
-            kernels::lrn(x, y, to.channels, zero_point, *size, table, *step, range);
-        }
-        Kind::Recurrent(layer) if cfg!(feature = "recurrent") => {
-            kernels::recurrent(x, y, scratch, layer, from.channels);
+            kernels::lrn(x, y, op, *size, table, *step, range);
         }
         _ => {}
     }

@@ -7,56 +7,62 @@
 //! reaches the first, nothing is overwritten before it was read for the last time. Half the memory
 //! of a layer is saved that way, at no cost.
 
-use crate::operator::Window;
+use crate::operator::{Axis, Window};
 use crate::tensor::Shape;
 
 /// Positions that a kernel may compute together before it writes them.
 pub const LOOKAHEAD: usize = 4;
 
+/// Most positions of an output that may move into its input: all are looked at when an image is read.
+const MAX_POSITIONS: usize = 1 << 16;
+
 /// The least number of bytes by which the input must begin behind the output, so that a sliding
-/// operator may write its output over what it has read. The output's length keeps the two apart.
-pub fn clearance(window: &Window, input: &Shape, output: &Shape) -> usize {
+/// operator may write its output over what it has read. The output's length keeps the two apart. None
+/// for more positions than are looked at.
+pub fn clearance(window: &Window, input: &Shape, output: &Shape) -> Option<usize> {
     let [stride_y, stride_x] = window.stride;
     let [top, left] = window.padding;
     let positions = output.height * output.width;
+    if positions > MAX_POSITIONS {
+        return None;
+    }
     let row_start = |y: usize| (y * stride_y).saturating_sub(top).min(input.height) * input.width;
-    // What is written grows evenly until nothing is left, and so does what is read once the window has
-    // left the padding: along a row and from row to row the two are closest where one of them bends.
-    let all_written = positions.saturating_sub(LOOKAHEAD);
-    let last_row = output.height.saturating_sub(1);
-    let [rows_leave, columns_leave] = [
-        top.div_ceil(stride_y.max(1)),
-        left.div_ceil(stride_x.max(1)),
-    ];
-    let bend = all_written / output.width.max(1);
-    let rows = [
-        0,
-        rows_leave.saturating_sub(1),
-        rows_leave,
-        bend.saturating_sub(1),
-        bend,
-        last_row.saturating_sub(1),
-        last_row,
-    ];
-    let columns = [
-        0,
-        columns_leave.saturating_sub(1),
-        columns_leave,
-        all_written - bend * output.width,
-        output.width.saturating_sub(1),
-    ];
-    let mut needed = 0;
-    for y in rows.into_iter().filter(|&y| y <= last_row) {
+    let (mut needed, mut position) = (0, 0);
+    for y in 0..output.height {
+        // The next row may begin to the left in the same row of the input, still in the padding; behind
+        // the last one nothing is read.
         let (this, next) = (row_start(y), row_start(y + 1));
-        for x in columns.into_iter().filter(|&x| x < output.width) {
-            // The next row may begin to the left in the same row of the input, still in the padding.
+        let limit = if y + 1 == output.height {
+            usize::MAX
+        } else {
+            next
+        };
+        for x in 0..output.width {
             let own = this + (x * stride_x).saturating_sub(left).min(input.width);
-            let read = (if y == last_row { own } else { own.min(next) }) * input.channels;
-            let written = (y * output.width + x + LOOKAHEAD).min(positions) * output.channels;
-            needed = needed.max(written.saturating_sub(read));
+            let read = own.min(limit) * input.channels;
+            let end = (position + LOOKAHEAD).min(positions) * output.channels;
+            needed = needed.max(end.saturating_sub(read));
+            position += 1;
         }
     }
-    needed.min(output.len())
+    Some(needed.min(output.len()))
+}
+
+/// The same for a block moved: where reads and writes step alike and writes go upwards, each element
+/// is read at the same distance from where it is written, so none is overwritten before. `from` and
+/// `to` are the first elements; none for other blocks.
+pub fn block_clearance(from: usize, to: usize, axes: &[Axis]) -> Option<usize> {
+    // One past what the loops within the one looked at have written.
+    let mut span = 1usize;
+    for axis in axes.iter().rev().filter(|axis| axis.count > 1) {
+        if axis.from_step != axis.to_step as isize || axis.to_step < span {
+            return None;
+        }
+        span = (axis.count - 1)
+            .checked_mul(axis.to_step)?
+            .checked_add(span)?;
+    }
+    Some(to.saturating_sub(from))
 }
 
 #[cfg(test)]
@@ -125,7 +131,7 @@ mod tests {
                     };
                     let input = Shape::new(height, width, channels).expect("small");
                     let output = Shape::new(oh, ow, filters).expect("small");
-                    let needed = clearance(&window, &input, &output);
+                    let needed = clearance(&window, &input, &output).expect("small");
                     assert!(
                         safe(needed, &window, &input, &output),
                         "{window:?} {input:?} {output:?}"
@@ -142,5 +148,60 @@ mod tests {
             }
         }
         assert!(tried > 40, "{tried}");
+    }
+
+    /// Copies within one memory, with the output at its start, and compares with a copy from apart.
+    fn copies(apart: usize, from: usize, to: usize, axes: &[Axis]) -> bool {
+        fn moves(from: isize, to: usize, axes: &[Axis], visit: &mut dyn FnMut(usize, usize)) {
+            match axes.split_first() {
+                None => visit(from as usize, to),
+                Some((axis, inner)) => (0..axis.count).for_each(|i| {
+                    let from = from + i as isize * axis.from_step;
+                    moves(from, to + i * axis.to_step, inner, visit);
+                }),
+            }
+        }
+        let mut memory: Vec<usize> = (0..400).collect();
+        let before = memory.clone();
+        let mut pairs = Vec::new();
+        moves(from as isize, to, axes, &mut |from, to| {
+            memory[to] = memory[apart + from];
+            pairs.push((from, to));
+        });
+        pairs
+            .iter()
+            .all(|&(from, to)| memory[to] == before[apart + from])
+    }
+
+    #[test]
+    fn a_block_reaches_where_it_goes_unharmed() {
+        let axis = |count, from_step, to_step| Axis {
+            count,
+            from_step,
+            to_step,
+        };
+        for (from, to) in [(0, 0), (5, 0), (0, 7), (3, 9)] {
+            for axes in [
+                &[axis(24, 1, 1)][..],
+                &[axis(4, 6, 6), axis(3, 1, 1)],
+                &[axis(2, 20, 20), axis(3, 5, 5), axis(4, 1, 1)],
+            ] {
+                let least = block_clearance(from, to, axes).expect("steps alike");
+                for apart in least..least + 30 {
+                    assert!(
+                        copies(apart, from, to, axes),
+                        "{apart} {from} {to} {axes:?}"
+                    );
+                }
+                assert!(least == 0 || !copies(least - 1, from, to, axes));
+            }
+        }
+        for axes in [
+            &[axis(4, 6, 3), axis(3, 1, 1)][..],
+            &[axis(3, 1, 1), axis(4, 6, 6)],
+            &[axis(4, -1, 1)],
+        ] {
+            assert_eq!(block_clearance(9, 0, axes), None);
+        }
     }
 }

@@ -94,6 +94,9 @@ impl Tensor {
             wide: scale & WIDE != 0,
             offset: cursor.size()?,
         };
+        if tensor.wide && !cfg!(feature = "wide") {
+            return Err(FormatError::LeftOut);
+        }
         if tensor.wide && tensor.zero_point != 0 {
             return Err(FormatError::Number);
         }

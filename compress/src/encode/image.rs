@@ -176,10 +176,11 @@ fn clearance(program: &Program, op: &Operator, forms: &[Written]) -> Option<usiz
     let window = match &op.kind {
         Kind::Conv { window, .. } if forms.iter().all(|form| form.plain) => window,
         Kind::MaxPool(window) | Kind::AveragePool { window, .. } => window,
+        Kind::Copy(block) => return overlap::block_clearance(block.from, block.to, &block.axes),
         _ => return None,
     };
     let [input, output] = [op.input, op.output].map(|t| &program.tensors[t].shape);
-    Some(overlap::clearance(window, input, output))
+    overlap::clearance(window, input, output)
 }
 
 /// What [`no_std_core::operator::Kind::scratch_bytes`] will be.

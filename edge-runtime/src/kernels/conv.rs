@@ -113,7 +113,6 @@ impl<'o, 'a> Conv<'o, 'a> {
 
     /// Position by position, every filter at each: the output may follow the window into its input
     /// ([`no_std_core::overlap`]).
-    #[inline(never)]
     pub(crate) fn plain(&self, x: &[Cell<i8>], y: &[Cell<i8>]) {
         let columns = self.linear.weights.columns.max(1);
         for (at, y) in self
@@ -160,7 +159,6 @@ impl<'o, 'a> Conv<'o, 'a> {
     }
 
     /// Filter by filter: its weights are decoded once and used at every position.
-    #[inline(never)]
     pub(crate) fn coded(&self, x: &[i8], y: &mut [i8], scratch: &mut [i8]) {
         let table_bytes = self.linear.weights.table_bytes().min(scratch.len());
         let (tables, entries) = scratch.split_at_mut(table_bytes);

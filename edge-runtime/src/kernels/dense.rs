@@ -2,7 +2,6 @@ use super::dot;
 use no_std_core::operator::Linear;
 
 /// `y = requantize(W·x + b)`; the weights are read in their coded form, row by row.
-#[inline(never)]
 pub(crate) fn dense(x: &[i8], y: &mut [i8], scratch: &mut [i8], linear: &Linear) {
     if linear.weights.is_plain() {
         plain(x, y, linear);

@@ -1,17 +1,18 @@
+use core::cell::Cell;
 use no_std_core::operator::{Block, MAX_AXES};
 
 /// Moves a block. A loop within a loop for each axis would need a depth that is known; counting up
-/// like an odometer does not.
+/// like an odometer does not. The output may overlap what has been read ([`no_std_core::overlap`]).
 #[inline(never)]
-pub(crate) fn copy(x: &[i8], y: &mut [i8], block: &Block) {
+pub(crate) fn copy(x: &[Cell<i8>], y: &[Cell<i8>], block: &Block) {
     let [outer @ .., inner] = block.axes();
     let mut done = [0; MAX_AXES - 1];
     let (mut from, mut to) = (block.from as isize, block.to);
     loop {
         let (mut source, mut target) = (from, to);
         for _ in 0..inner.count {
-            if let (Some(y), Some(&x)) = (y.get_mut(target), x.get(source as usize)) {
-                *y = x;
+            if let (Some(y), Some(x)) = (y.get(target), x.get(source as usize)) {
+                y.set(x.get());
             }
             (source, target) = (source + inner.from_step, target + inner.to_step);
         }

@@ -1,6 +1,6 @@
 use no_std_core::functions::reciprocal_sqrt;
 use no_std_core::numerics::{Output, round_shift};
-use no_std_core::operator::Integers;
+use no_std_core::operator::{Integers, Operator};
 
 /// `requantize(d/√(n²·(variance + ε))·scale + bias)`, `d = n·x − Σx` exact.
 ///
@@ -44,8 +44,7 @@ pub(crate) fn layer_norm(
 pub(crate) fn lrn(
     x: &[i8],
     y: &mut [i8],
-    channels: usize,
-    zero_point: i8,
+    op: &Operator,
     size: usize,
     table: &[u8],
     step: u8,
@@ -56,12 +55,11 @@ pub(crate) fn lrn(
         let bytes = table.get(place..).and_then(|rest| rest.first_chunk());
         bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes) as i64)
     };
-    let value = |x: i8| x as i32 - zero_point as i32;
+    let (channels, zero_point) = (op.output.shape.channels.max(1), op.input.zero_point as i32);
+    let value = |x: i8| x as i32 - zero_point;
     let before = size.saturating_sub(1) / 2;
-    for (x, y) in x
-        .chunks_exact(channels.max(1))
-        .zip(y.chunks_exact_mut(channels.max(1)))
-    {
+    let places = x.chunks_exact(channels).zip(y.chunks_exact_mut(channels));
+    for (x, y) in places {
         for (channel, y) in y.iter_mut().enumerate() {
             let (from, to) = (channel.saturating_sub(before), channel + size - before);
             let summed = x.get(from..to.min(x.len())).unwrap_or(&[]);

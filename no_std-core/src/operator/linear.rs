@@ -38,6 +38,8 @@ impl<'a> Linear<'a> {
         Ok(linear)
     }
 
+    /// Whether all multipliers are within range.
+    #[inline(never)]
     pub(super) fn check(&self) -> Result<(), FormatError> {
         let (chunks, _) = self.multipliers.as_chunks();
         if chunks.iter().all(|bytes| multiplier_of(bytes).is_some()) {

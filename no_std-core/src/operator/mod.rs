@@ -305,15 +305,18 @@ impl<'a> Operator<'a> {
         let window = match &self.kind {
             Kind::Conv { window, linear, .. } if linear.weights.is_plain() => window,
             Kind::MaxPool(window) | Kind::AveragePool { window, .. } => window,
+            Kind::Copy(block) if cfg!(feature = "movement") => {
+                return overlap::block_clearance(block.from, block.to, &block.axes());
+            }
             _ => return None,
         };
         let (input, output) = (&self.input.shape, &self.output.shape);
-        Some(overlap::clearance(window, input, output))
+        overlap::clearance(window, input, output)
     }
 
     /// Whether a tensor read or written has int16 elements.
     pub fn is_wide(&self) -> bool {
-        self.output.wide || self.reads().any(|tensor| tensor.wide)
+        cfg!(feature = "wide") && (self.output.wide || self.reads().any(|tensor| tensor.wide))
     }
 
     /// Whether it is one that computes on int16 elements: of plain weights, or a sum.
@@ -348,13 +351,13 @@ pub(crate) fn parse<'a>(
     op.output = tensors.nth(cursor.varint()?)?;
     op.scratch = cursor.size()?;
     parse_kind(code, cursor, tensors, op)?;
-    match op.is_wide() {
-        true if !cfg!(feature = "wide") => Err(FormatError::LeftOut),
-        true if !op.may_be_wide() => Err(FormatError::Operator),
-        _ => Ok(()),
+    if op.is_wide() && !op.may_be_wide() {
+        return Err(FormatError::Operator);
     }
+    Ok(())
 }
 
+#[inline(always)]
 fn parse_kind<'a>(
     code: u8,
     cursor: &mut Cursor<'a>,
@@ -416,6 +419,7 @@ fn parse_same_shape<'a>(
 }
 
 /// Reads the clamp of an output.
+#[inline(never)]
 fn range(cursor: &mut Cursor, zero_point: i8) -> Result<Output, FormatError> {
     Ok(Output {
         zero_point,
