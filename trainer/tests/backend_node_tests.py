@@ -75,6 +75,9 @@ def variants(model, inputs, outputs):
     fed = [(i, x) for i, x in enumerate(inputs) if i == 0 or is_data(x)]
     for kept, x in fed or [(None, None)]:
         for o, expected in enumerate(outputs):
+            if isinstance(expected, TensorProto):
+                # Of a type that NumPy lacks.
+                expected = numpy_helper.to_array(expected)
             if not isinstance(expected, np.ndarray) or not model.graph.output[o].name:
                 continue
             variant = onnx.ModelProto()
@@ -86,6 +89,9 @@ def variants(model, inputs, outputs):
                     variant.graph.input.append(model.graph.input[i])
                 elif isinstance(value, np.ndarray):
                     variant.graph.initializer.append(numpy_helper.from_array(value, names[i]))
+                elif isinstance(value, TensorProto):
+                    variant.graph.initializer.append(value)
+                    variant.graph.initializer[-1].name = names[i]
                 else:
                     variant.graph.input.append(model.graph.input[i])
             yield (kept, o), variant, x, expected

@@ -420,8 +420,8 @@ impl NodeView<'_> {
         match self.required(i)? {
             Tensor::Value(value) => Ok(value),
             _ => Err(Fault::new(
-                format!("input {} is constant", i + 1),
-                "simplify the model first, so that constants are folded",
+                format!("input {} is constant, and another is computed", i + 1),
+                "only the weights and settings of this operator can be constant, not what it works on",
             )),
         }
     }

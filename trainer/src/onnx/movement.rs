@@ -226,12 +226,7 @@ impl Importer<'_> {
         if count == 1 {
             return build(self, x);
         }
-        if count > MAX_UNROLLED {
-            return Err(Fault::new(
-                format!("takes {count} examples, whose results are mixed later"),
-                format!("at most {MAX_UNROLLED} are supported, export with a batch of 1"),
-            ));
-        }
+        check_unrolled(count)?;
         let whole = Tensor::Value(x.clone());
         let mut parts = Vec::with_capacity(count);
         for i in 0..count {
@@ -253,6 +248,17 @@ impl Importer<'_> {
 
 /// More examples than these are a data set.
 const MAX_UNROLLED: usize = 256;
+
+/// Refuses to make an operator for each of too many examples.
+pub(super) fn check_unrolled(count: usize) -> Result<(), Fault> {
+    if count <= MAX_UNROLLED {
+        return Ok(());
+    }
+    Err(Fault::new(
+        format!("takes {count} examples, whose results are mixed later"),
+        format!("at most {MAX_UNROLLED} are supported, export with a batch of 1"),
+    ))
+}
 
 fn concat_constants(parts: &[Tensor], axis: usize, shape: Vec<usize>) -> Result<Tensor, Fault> {
     check_constant(&shape)?;

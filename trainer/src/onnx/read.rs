@@ -2,7 +2,7 @@ use super::error::{Fault, OnnxError, Place, Reason};
 use super::import::{Batch, Importer, check_size};
 use super::metadata;
 use super::simplify::simplify;
-use super::tensor::Kind;
+use super::tensor::{Kind, shown};
 use super::value::{Computed, Tensor, canonical};
 use crate::graph::Graph;
 use prost::Message;
@@ -325,9 +325,8 @@ fn input_kind(elem_type: i32) -> Result<Kind, Fault> {
     if known.contains(&elem_type) {
         return Kind::from_onnx(elem_type);
     }
-    let kind = DataType::try_from(elem_type).map_or("UNKNOWN", |k| k.as_str_name());
     Err(Fault::new(
-        format!("holds {kind} elements"),
+        format!("holds {} elements", shown(elem_type)),
         "export the model with a float32 input, or an integer one of 8, 32 or 64 bits",
     ))
 }

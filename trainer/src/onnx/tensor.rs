@@ -19,8 +19,7 @@ pub(super) enum Kind {
 impl Kind {
     /// Of an ONNX element type; other real numbers are carried as float32.
     pub(super) fn from_onnx(kind: i32) -> Result<Self, Fault> {
-        let kind = DataType::try_from(kind);
-        Ok(match kind {
+        Ok(match DataType::try_from(kind) {
             Ok(DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16) => {
                 Kind::Float
             }
@@ -29,10 +28,9 @@ impl Kind {
             Ok(DataType::Int32) => Kind::Int32,
             Ok(DataType::Int64) => Kind::Int64,
             Ok(DataType::Bool) => Kind::Bool,
-            kind => {
-                let kind = kind.map_or("elements of an unknown kind", |k| k.as_str_name());
+            _ => {
                 return Err(Fault::new(
-                    format!("holds {kind}"),
+                    format!("holds {} elements", shown(kind)),
                     "float32, int8, uint8, int32, int64 and bool are supported, \
                      export the model in float32 or quantize it to 8 bits",
                 ));
@@ -48,6 +46,12 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// The name of an ONNX element type, or its number where it is newer than its names here.
+pub(super) fn shown(kind: i32) -> String {
+    let known = DataType::try_from(kind).map(|k| k.as_str_name().to_owned());
+    known.unwrap_or_else(|_| format!("type {kind}"))
 }
 
 /// A tensor known while importing.

@@ -29,11 +29,17 @@ impl Binary {
 
     /// Of two constants; integers are divided as in C.
     fn function(self) -> Function {
-        let (ints, reals): (fn(i64, i64) -> i64, fn(f64, f64) -> f64) = match self {
-            Binary::Add => (i64::wrapping_add, |a, b| a + b),
-            Binary::Sub => (i64::wrapping_sub, |a, b| a - b),
-            Binary::Mul => (i64::wrapping_mul, |a, b| a * b),
-            Binary::Div => (|a, b| a.checked_div(b).unwrap_or(0), |a, b| a / b),
+        let ints: fn(i64, i64) -> i64 = match self {
+            Binary::Add => i64::wrapping_add,
+            Binary::Sub => i64::wrapping_sub,
+            Binary::Mul => i64::wrapping_mul,
+            Binary::Div => |a, b| a.checked_div(b).unwrap_or(0),
+        };
+        let reals: fn(f64, f64) -> f64 = match self {
+            Binary::Add => |a, b| a + b,
+            Binary::Sub => |a, b| a - b,
+            Binary::Mul => |a, b| a * b,
+            Binary::Div => |a, b| a / b,
         };
         Function {
             ints,

@@ -111,7 +111,7 @@ pub(super) fn conv_transpose(importer: &mut Importer, node: &NodeView) -> Result
             bias: bias_of(
                 importer,
                 node.optional(2)?.map(|b| &**b),
-                w.shape[1] * groups,
+                w.shape[1].saturating_mul(groups),
             )?,
             window,
             dilation,

@@ -53,9 +53,9 @@ impl Image {
 
     /// A shape of one or two numbers, as two.
     pub(super) fn kernel(&self, shape: &[usize]) -> Option<[usize; 2]> {
-        match shape {
-            &[w] if self.spatial == 1 => Some([1, w]),
-            &[h, w] if self.spatial == 2 => Some([h, w]),
+        match *shape {
+            [w] if self.spatial == 1 => Some([1, w]),
+            [h, w] if self.spatial == 2 => Some([h, w]),
             _ => None,
         }
     }

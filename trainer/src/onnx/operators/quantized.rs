@@ -138,7 +138,13 @@ pub(super) fn dequantize_linear(importer: &mut Importer, node: &NodeView) -> Res
         let zero = node.optional(2)?.map(|z| &**z);
         return dequantize(importer, x, scale, zero, axis);
     }
-    // Scales that are computed, as DynamicQuantizeLinear does.
+    // A scale that is computed, as DynamicQuantizeLinear does.
+    if scale.shape().iter().any(|&d| d != 1) {
+        return Err(Fault::new(
+            format!("has computed scales of shape {:?}", scale.shape()),
+            "several scales must be constant",
+        ));
+    }
     let mut centred = x.clone();
     if let Some(zero) = node.tensor(2) {
         centred = arithmetic::combine(importer, &node.name, Binary::Sub, x, zero)?;

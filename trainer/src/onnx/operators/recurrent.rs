@@ -4,6 +4,7 @@
 use crate::graph::{Cell, Op, ParamId, Recurrent, Unary, ValueId};
 use crate::onnx::error::Fault;
 use crate::onnx::import::{Importer, NodeView};
+use crate::onnx::movement::check_unrolled;
 use crate::onnx::tensor::{Constant, Kind};
 use crate::onnx::value::{Computed, Tensor};
 
@@ -134,6 +135,7 @@ impl Layer {
             (first, second)
         };
         let hidden = node.constant(2)?.shape.last().copied().unwrap_or(0);
+        check_unrolled(batch)?;
         let mut parts = Parts::default();
         for (b, d) in self.order(batch) {
             let place = Place { b, d, time, hidden };
