@@ -19,7 +19,7 @@ pub struct AudioFeatures {
 
 /// What may be given, and the usual value at a sampling rate. Frames of 32 ms, half overlapping, for
 /// a second.
-const OPTIONS: [(&str, fn(u32) -> u32); 11] = [
+const OPTIONS: [(&str, Usual); 11] = [
     ("features", |_| 0),
     ("window", window),
     ("hop", hop),
@@ -32,6 +32,9 @@ const OPTIONS: [(&str, fn(u32) -> u32); 11] = [
     ("frames", |rate| (rate - window(rate)) / hop(rate) + 1),
     ("coefficients", |_| 13),
 ];
+
+/// At a sampling rate.
+type Usual = fn(u32) -> u32;
 
 fn window(rate: u32) -> u32 {
     rate * 32 / 1000
