@@ -24,13 +24,18 @@ pub(super) fn factors(cursor: &mut Cursor) -> Result<([i32; 2], u8), FormatError
 /// The second tensor, each side of which is the first one's or 1. The result has the first one's shape.
 fn broadcast(cursor: &mut Cursor, tensors: &Tensors, op: &Operator) -> Result<Tensor, FormatError> {
     let other = tensors.nth(cursor.varint()?)?;
+    if !cfg!(feature = "pairs") {
+        return match (op.output.shape == op.input.shape, other.shape == op.input.shape) {
+            (true, true) => Ok(other),
+            (true, false) => Err(FormatError::LeftOut),
+            _ => Err(FormatError::Shape),
+        };
+    }
     let suits = |side: usize, whole: usize| side == whole || side == 1;
     let (a, b) = (&op.input.shape, &other.shape);
     let fits = suits(b.height, a.height) && suits(b.width, a.width);
     if !fits || !suits(b.channels, a.channels) || op.output.shape != *a {
         Err(FormatError::Shape)
-    } else if a != b && !cfg!(feature = "pairs") {
-        Err(FormatError::LeftOut)
     } else {
         Ok(other)
     }
