@@ -175,6 +175,12 @@ struct CompressArgs {
     /// How activation ranges are measured: min-max, percentile, mean-square (the default) or entropy.
     #[arg(long, value_name = "HOW")]
     calibrate: Option<Method>,
+    /// Gives these layers' outputs int16 and not int8, by name; `auto` searches those that matter most.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    int16: Vec<String>,
+    /// Takes sequences one step at a time and carries the state of recurrent layers along.
+    #[arg(long)]
+    stream: bool,
     /// Epochs of retraining altogether, two thirds of them while pruning.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -198,6 +204,9 @@ struct CompressArgs {
     /// The compressed float model as ONNX.
     #[arg(long, value_name = "OUT.onnx")]
     onnx: Option<PathBuf>,
+    /// The compressed model as ONNX with its int8 weights and activations (QDQ).
+    #[arg(long, value_name = "OUT.onnx")]
+    onnx_qdq: Option<PathBuf>,
     /// Sizes, errors, stages and the purpose of every byte, as JSON.
     #[arg(long, value_name = "R.json")]
     report: Option<PathBuf>,
@@ -296,7 +305,8 @@ fn run_diff(args: &DiffArgs) -> Result<(), Failure> {
 /// Whether an image can be measured on this data.
 fn check_image(model: &Model, data: &Dataset) -> Result<(), TrainError> {
     let (outputs, classes) = (model.output_len(), data.classes);
-    if model.input_len() != data.input_len() {
+    let steps = host::carries(model) && data.input_len().is_multiple_of(model.input_len());
+    if model.input_len() != data.input_len() && !steps {
         return Err(TrainError::InputShape {
             model: End::Input.shape(model),
             data: data.input_shape.clone(),
@@ -408,6 +418,13 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     if let Some(path) = &args.onnx {
         onnx::write(&compressed.graph, path, onnx::WriteOptions::default())?;
     }
+    if let Some(path) = &args.onnx_qdq {
+        let options = onnx::WriteOptions {
+            qdq: true,
+            ..onnx::WriteOptions::default()
+        };
+        onnx::write(&compressed.graph, path, options)?;
+    }
     if let Some(path) = &args.report {
         write_atomically(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
     }
@@ -434,7 +451,7 @@ fn check_files(args: &CompressArgs, model: &Path, output: &Path) -> Result<(), F
     inputs.extend(args.data.iter().flat_map(DataSpec::files));
     let mut outputs = vec![output];
     outputs.extend(
-        [&args.onnx, &args.report]
+        [&args.onnx, &args.onnx_qdq, &args.report]
             .into_iter()
             .flatten()
             .map(|p| &**p),
@@ -540,6 +557,8 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
     }
     settings.grid = args.grid.unwrap_or(settings.grid);
     settings.calibration = args.calibrate.unwrap_or(settings.calibration);
+    settings.int16.extend(args.int16.iter().cloned());
+    settings.stream |= args.stream;
     settings.huffman = match (args.huffman, args.no_huffman) {
         (true, _) => Some(true),
         (_, true) => Some(false),

@@ -43,14 +43,32 @@ pub fn run(model: &Model, inputs: &[f32]) -> Result<Vec<i16>, HostError> {
     let length = model.input_len();
     let output_len = model.output_len();
     let mut outputs = vec![0; inputs.len() / length * output_len];
+    if carries(model) {
+        let each = outputs.chunks_mut(output_len).zip(inputs.chunks(length));
+        let mut arena = vec![0; model.arena_bytes()];
+        // The arena has just the bytes that the model asks for.
+        if let Ok(mut session) = Session::new(model, &mut arena) {
+            each.for_each(|(output, input)| step(&mut session, model, input, output));
+        }
+        return Ok(outputs);
+    }
     outputs
         .par_chunks_mut(output_len)
         .zip(inputs.par_chunks(length))
         .for_each_init(
             || vec![0; model.arena_bytes()],
-            |arena, (output, input)| run_one(model, arena, &quantize(model, input), output),
+            |arena, (output, input)| {
+                if let Ok(mut session) = Session::new(model, arena) {
+                    step(&mut session, model, input, output);
+                }
+            },
         );
     Ok(outputs)
+}
+
+/// Whether a model's state goes from one inference to the next: its inputs are steps of one sequence.
+pub fn carries(model: &Model) -> bool {
+    model.operators().any(|op| op.kind.carries())
 }
 
 /// Whether inputs fit a model.
@@ -129,16 +147,13 @@ impl End {
     }
 }
 
-/// One inference on integers in the image's own layout; the output's is the float model's.
-fn run_one(model: &Model, arena: &mut [i8], input: &[i8], output: &mut [i16]) {
-    // The arena has just the bytes that the model asks for.
-    if let Ok(mut session) = Session::new(model, arena) {
-        session.input_mut().copy_from_slice(input);
-        session.run();
-        let stored = integers(&model.output(), session.output());
-        for (output, place) in output.iter_mut().zip(End::Output.places(model)) {
-            *output = stored.get(place).copied().unwrap_or(0);
-        }
+/// One inference; the output's integers are in the float model's order.
+fn step(session: &mut Session, model: &Model, input: &[f32], output: &mut [i16]) {
+    session.input_mut().copy_from_slice(&quantize(model, input));
+    session.run();
+    let stored = integers(&model.output(), session.output());
+    for (output, place) in output.iter_mut().zip(End::Output.places(model)) {
+        *output = stored.get(place).copied().unwrap_or(0);
     }
 }
 
@@ -194,18 +209,36 @@ pub fn dequantize(tensor: &Tensor, integers: &[i16]) -> Vec<f32> {
 /// # Errors
 /// When the inputs do not fit the model.
 pub fn error_percent(model: &Model, inputs: &[f32], labels: &[u32]) -> Result<f64, HostError> {
-    let (inputs_given, labels_given) = (inputs.len() / model.input_len(), labels.len());
+    // A model that carries its state takes an example in steps; what it says at the last one counts.
+    let steps = if carries(model) {
+        inputs.len() / model.input_len() / labels.len().max(1)
+    } else {
+        1
+    };
+    let length = steps.max(1) * model.input_len();
+    let (inputs_given, labels_given) = (inputs.len() / length, labels.len());
     if inputs_given != labels_given {
         return Err(HostError::Labels {
             inputs: inputs_given,
             labels: labels_given,
         });
     }
-    let outputs = run(model, inputs)?;
-    let wrong = outputs
-        .chunks(model.output_len())
-        .zip(labels)
-        .filter(|(output, label)| edge_runtime::argmax::<i16>(output) != **label as usize)
-        .count();
+    let examples: Vec<&[f32]> = if steps > 1 {
+        inputs.chunks(length).collect()
+    } else {
+        vec![inputs]
+    };
+    let mut wrong = 0;
+    let mut labels_left = labels.iter();
+    for example in examples {
+        let outputs = run(model, example)?;
+        let said = outputs.chunks(model.output_len()).skip(steps - 1);
+        let right =
+            |(output, label): (&[i16], &u32)| edge_runtime::argmax(output) == *label as usize;
+        wrong += said
+            .zip(labels_left.by_ref())
+            .filter(|pair| !right(*pair))
+            .count();
+    }
     Ok(100.0 * wrong as f64 / labels.len().max(1) as f64)
 }

@@ -3,8 +3,10 @@
 use crate::calibrate::{CalibrateError, calibrate};
 use crate::encode::{Coding, EncodeError, Encoded, encode};
 use crate::host::{self, HostError};
-use crate::lower::{Biases, LowerError, lower};
+use crate::lower::{Biases, LowerError, lower, steps};
 use crate::passes::codebook::{self, CodebookError};
+use crate::passes::post_training::{choose_int16, quantize_best};
+use crate::passes::stream::{StreamError, carry, to_steps};
 use crate::passes::{
     Amounts, fold_batch_norm, insert_batch_norm, prune, remove_dead_units, sensitivity, simplify,
     unquantize, weights,
@@ -20,7 +22,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 use trainer::command::beside;
 use trainer::data::Dataset;
-use trainer::graph::{Graph, Node, Op};
+use trainer::graph::{Graph, Node, Op, ValueId};
+use trainer::names::meant;
 use trainer::train::{DeviceChoice, Hook, Progress, TrainConfig, TrainError, error_percent, fit};
 
 /// Why a model could not be compressed.
@@ -50,6 +53,10 @@ pub enum CompressError {
     Layers { layers: usize, given: usize },
     #[error("parameter '{0}' holds a value that is not finite; the model cannot be compressed")]
     NotFinite(String),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error("--int16: no layer's output is called '{name}'{hint}")]
+    Int16 { name: String, hint: String },
 }
 
 /// Examples to compress with, if there are any.
@@ -157,9 +164,6 @@ pub fn compress(
     // A quantized model stays the one it is, unless a pass is to give it other weights.
     let plain = settings.prune.is_none() && settings.quantize.is_none() && settings.grid == 8;
     let mut graph = prepared(graph, plain);
-    if let Examples::Data(data) = examples {
-        graph.metadata.extend(data.metadata.clone());
-    }
     let biases = if graph.values.iter().any(|v| v.quantization.is_some()) {
         Biases::Exact
     } else {
@@ -169,7 +173,11 @@ pub fn compress(
         graph.metadata.extend(data.metadata.clone());
     }
     simplify(&mut graph);
+    widen(&mut graph, &settings.int16)?;
     lower_check(&graph)?;
+    if settings.stream {
+        to_steps(&graph)?;
+    }
     check_layers(&graph, settings)?;
     let (train, held_out) = match examples {
         Examples::Data(data) => {
@@ -376,7 +384,13 @@ impl Run<'_> {
             (true, Some(false)) => Coding::Packed,
             (false, _) => Coding::Plain,
         };
-        let mut program = lower(&self.graph, self.biases)?;
+        let mut program = if self.settings.stream {
+            let mut steps = lower(&to_steps(&self.graph)?, self.biases)?;
+            carry(&mut steps);
+            steps
+        } else {
+            lower(&self.graph, self.biases)?
+        };
         program.macs = self.macs;
         Ok(encode(&program, coding)?)
     }
@@ -464,23 +478,72 @@ impl Run<'_> {
 
     /// Integers without codebooks: per output channel for dense forms, per tensor for coded ones.
     fn uniform(&mut self) -> Result<(), CompressError> {
-        let max = self.settings.grid_max();
-        for id in weights(&self.graph) {
-            if self.graph.parameter(id).grid.is_some() {
-                continue;
-            }
-            if self.settings.prune.is_some() {
-                codebook::per_tensor_grid(&mut self.graph, id, max);
-            } else {
-                codebook::per_channel_grid(&mut self.graph, id, max);
+        let (settings, calibration) = (self.settings, &self.calibration);
+        let quantize = |graph: &mut Graph| {
+            grids(graph, settings);
+            calibrate(graph, calibration, settings.calibration)
+        };
+        if settings.int16.iter().any(|name| name == AUTO) {
+            let chosen = choose_int16(&mut self.graph, calibration, &quantize, &|graph| {
+                lower_check(graph).is_ok()
+            })?;
+            let none = if chosen.is_empty() { "none" } else { "" };
+            eprintln!("int16 activations: {none}{}", chosen.join(", "));
+        }
+        // What a quantized model brings stays as it is, and random inputs tell nothing about means.
+        let refine = settings.refine && self.data.is_some() && settings.prune.is_none();
+        if refine && matches!(self.biases, Biases::Rounded) {
+            Ok(quantize_best(&mut self.graph, calibration, &quantize)?)
+        } else {
+            Ok(quantize(&mut self.graph)?)
+        }
+    }
+}
+
+/// Integer grids for weights that have none.
+fn grids(graph: &mut Graph, settings: &Settings) {
+    let max = settings.grid_max();
+    for id in weights(graph) {
+        if graph.parameter(id).grid.is_some() {
+            continue;
+        }
+        if settings.prune.is_some() {
+            codebook::per_tensor_grid(graph, id, max);
+        } else {
+            codebook::per_channel_grid(graph, id, max);
+        }
+    }
+}
+
+/// Stands among the names of `int16` for those that a search is to find.
+const AUTO: &str = "auto";
+
+/// Marks what is to be int16: the output of a layer with what is fused behind it, or the input.
+fn widen(graph: &mut Graph, names: &[String]) -> Result<(), CompressError> {
+    for name in names.iter().filter(|name| *name != AUTO) {
+        let mut layers: Vec<(String, ValueId)> =
+            vec![(graph.value(graph.input).name.clone(), graph.input)];
+        for step in &steps(graph).steps {
+            let node = &graph.nodes[step.node];
+            let called = [
+                &graph.value(node.output).name,
+                &graph.value(step.output).name,
+            ];
+            layers.push((node.name.clone(), step.output));
+            layers.extend(called.map(|name| (name.clone(), step.output)));
+        }
+        match layers.iter().find(|(called, _)| called == name) {
+            Some((_, value)) => graph.values[value.0].int16 = true,
+            None => {
+                let called = layers.iter().map(|(called, _)| called.as_str());
+                return Err(CompressError::Int16 {
+                    name: name.clone(),
+                    hint: meant(name, called),
+                });
             }
         }
-        Ok(calibrate(
-            &mut self.graph,
-            &self.calibration,
-            self.settings.calibration,
-        )?)
     }
+    Ok(())
 }
 
 /// Prunes along a schedule.

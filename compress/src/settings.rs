@@ -21,6 +21,13 @@ pub struct Settings {
     pub calibration: Method,
     /// Training examples that calibration looks at.
     pub calibration_examples: usize,
+    /// Values that are to be int16, by their name or their node's; `auto` for those that matter most.
+    pub int16: Vec<String>,
+    /// Whether integers without training may have layers equalized and biases corrected, where the
+    /// output on calibration data then comes closer to the float model's.
+    pub refine: bool,
+    /// Whether the image takes one step of time after the other and carries recurrent state along.
+    pub stream: bool,
     /// Training examples kept from training, which decide every choice.
     pub hold_out: usize,
     /// Of the choice of the held-out examples and of k-means; trainings have seeds of their own.
@@ -36,6 +43,9 @@ impl Default for Settings {
             huffman: None,
             calibration: Method::default(),
             calibration_examples: 1024,
+            int16: Vec::new(),
+            refine: true,
+            stream: false,
             hold_out: 0,
             seed: 1,
         }

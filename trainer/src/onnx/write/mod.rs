@@ -9,7 +9,7 @@ mod writer;
 use super::OnnxError;
 use super::metadata;
 use crate::files::write_atomically;
-use crate::graph::{Graph, Node, Op, ParamId, Unary, ValueId};
+use crate::graph::{Graph, Node, Op, ParamId, Unary, Value, ValueId};
 use half::f16;
 use prost::Message;
 use std::collections::HashSet;
@@ -24,6 +24,8 @@ const OPSET: i64 = 17;
 const DILATED_POOL_OPSET: i64 = 19;
 /// The first operator set with Gelu.
 const GELU_OPSET: i64 = 20;
+/// The first operator set that quantizes to int16.
+const INT16_OPSET: i64 = 21;
 
 /// How to write an ONNX file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub fn write_bytes(graph: &Graph, options: WriteOptions) -> Result<Vec<u8>, Onnx
 fn model(graph: &Graph, options: WriteOptions) -> Result<ModelProto, String> {
     let graph = with_options(without_dropout(graph), options);
     check(&graph)?;
-    let opset = opset(&graph);
+    let opset = opset(&graph, options);
     let mut proto = Writer::new(&graph, opset).write(&halves(&graph, options))?;
     let mut properties = metadata::properties(&graph).map_err(|e| e.to_string())?;
     if options.qdq {
@@ -171,7 +173,11 @@ fn check(graph: &Graph) -> Result<(), String> {
 }
 
 /// The oldest set that has every operator: more programs read it.
-fn opset(graph: &Graph) -> i64 {
+fn opset(graph: &Graph, options: WriteOptions) -> i64 {
+    let int16 = |value: &Value| value.int16 && value.quantization.is_some();
+    if options.qdq && graph.values.iter().any(int16) {
+        return INT16_OPSET;
+    }
     let needed = |node: &Node| match node.op {
         Op::Unary(Unary::Gelu { .. }) => GELU_OPSET,
         Op::AveragePool { dilation, .. } if dilation != [1, 1] => DILATED_POOL_OPSET,
