@@ -251,12 +251,21 @@ fn write_window(image: &mut Writer, window: &Window, groups: usize, extra: u8) {
 }
 
 fn write_linear(image: &mut Writer, linear: &Linear, form: &Written) {
+    write_flags(image, linear);
     write_range(image, &linear.range);
-    write_matrix(image, linear, form);
+    write_body(image, linear, form);
 }
 
 fn write_matrix(image: &mut Writer, linear: &Linear, form: &Written) {
+    write_flags(image, linear);
+    write_body(image, linear, form);
+}
+
+fn write_flags(image: &mut Writer, linear: &Linear) {
     image.u8(Category::Operators, (linear.multipliers.len() > 1) as u8);
+}
+
+fn write_body(image: &mut Writer, linear: &Linear, form: &Written) {
     for multiplier in &linear.multipliers {
         write_multiplier(image, multiplier);
     }

@@ -24,7 +24,7 @@ pub struct Linear<'a> {
 pub const MULTIPLIER_BYTES: usize = 5;
 
 impl<'a> Linear<'a> {
-    /// Reads the output's range and the matrix.
+    /// Reads the matrix and, behind its flags, the output's range.
     #[inline(always)]
     pub(super) fn parse(
         cursor: &mut Cursor<'a>,
@@ -32,24 +32,12 @@ impl<'a> Linear<'a> {
         rows: usize,
         columns: usize,
     ) -> Result<Self, FormatError> {
+        let flags = cursor.u8()?;
         let range = range(cursor, zero_point)?;
-        let linear = Self::matrix(cursor, range, rows, columns)?;
-        linear.check()?;
-        Ok(linear)
+        Self::body(cursor, flags, range, [rows, columns])
     }
 
-    /// Whether all multipliers are within range.
-    #[inline(never)]
-    pub(super) fn check(&self) -> Result<(), FormatError> {
-        let (chunks, _) = self.multipliers.as_chunks();
-        if chunks.iter().all(|bytes| multiplier_of(bytes).is_some()) {
-            Ok(())
-        } else {
-            Err(FormatError::Operator)
-        }
-    }
-
-    /// Reads the matrix alone, its multipliers unchecked.
+    /// Reads the matrix alone.
     pub(super) fn matrix(
         cursor: &mut Cursor<'a>,
         range: Output,
@@ -57,6 +45,15 @@ impl<'a> Linear<'a> {
         columns: usize,
     ) -> Result<Self, FormatError> {
         let flags = cursor.u8()?;
+        Self::body(cursor, flags, range, [rows, columns])
+    }
+
+    fn body(
+        cursor: &mut Cursor<'a>,
+        flags: u8,
+        range: Output,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Self, FormatError> {
         if flags > 1 || columns > MAX_ROW {
             return Err(FormatError::Operator);
         }

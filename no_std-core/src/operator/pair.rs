@@ -25,7 +25,10 @@ pub(super) fn factors(cursor: &mut Cursor) -> Result<([i32; 2], u8), FormatError
 fn broadcast(cursor: &mut Cursor, tensors: &Tensors, op: &Operator) -> Result<Tensor, FormatError> {
     let other = tensors.nth(cursor.varint()?)?;
     if !cfg!(feature = "pairs") {
-        return match (op.output.shape == op.input.shape, other.shape == op.input.shape) {
+        return match (
+            op.output.shape == op.input.shape,
+            other.shape == op.input.shape,
+        ) {
             (true, true) => Ok(other),
             (true, false) => Err(FormatError::LeftOut),
             _ => Err(FormatError::Shape),
