@@ -74,7 +74,7 @@ fn integers_are_the_hosts_on_every_core() {
 
 /// Bytes of code without the families of operators that the image does not hold; ARMv6-M reads unaligned words byte by byte.
 fn most_code(core: Core) -> u64 {
-    if core == Core::M0 { 17_000 } else { 16_000 }
+    if core == Core::M0 { 17_500 } else { 16_000 }
 }
 
 /// LeNet-300-100 with three in a hundred weights left, and LeNet-5 with two: fewer instructions than
@@ -102,7 +102,7 @@ fn sparse_networks_fit_and_need_fewer_instructions_than_dense_ones() {
         println!("{}: {measured:?}", network.name);
         assert!(measured.matches_host);
         assert!(measured.code_bytes <= most_code(core), "{measured:?}");
-        assert!(measured.stack_bytes <= 1_200, "{measured:?}");
+        assert!(measured.stack_bytes <= 1_250, "{measured:?}");
         if network.name.starts_with("lenet-300-100") {
             assert!(measured.arena_bytes <= 1_500, "{measured:?}");
         }
@@ -161,7 +161,7 @@ fn sound_is_heard_as_on_the_host() {
             heard.features.iter().any(|&q| q > heard.features[0]),
             "{measured:?}"
         );
-        assert!(measured.stack_bytes <= 1_200, "{measured:?}");
+        assert!(measured.stack_bytes <= 1_250, "{measured:?}");
     }
 }
 

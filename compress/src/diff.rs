@@ -2,7 +2,8 @@
 
 use crate::host::{self, HostError};
 use crate::lower::{Biases, LowerError, Lowered, Step, View, lower_with_views};
-use crate::passes::simplify;
+use crate::passes::post_training::EQUALIZED;
+use crate::passes::{equalize, simplify};
 use crate::pipeline::prepared;
 use crate::scales::tentative;
 use edge_runtime::Session;
@@ -80,6 +81,10 @@ pub struct Diff {
 pub fn diff(graph: &Graph, model: &Model, inputs: &[f32]) -> Result<Diff, DiffError> {
     let mut graph = prepared(graph, true);
     simplify(&mut graph);
+    if model.metadata().any(|(key, _)| key == EQUALIZED) {
+        // Units of the image stand at other scales; so should those that they are compared with.
+        equalize(&mut graph);
+    }
     let lowered = lower_with_views(&tentative(&graph), Biases::Rounded)?;
     let operators = lowered.program.operators.len();
     if operators != model.operator_count() {

@@ -5,7 +5,7 @@ use crate::encode::{Coding, EncodeError, Encoded, encode};
 use crate::host::{self, HostError};
 use crate::lower::{Biases, LowerError, lower, steps};
 use crate::passes::codebook::{self, CodebookError};
-use crate::passes::post_training::{choose_int16, quantize_best};
+use crate::passes::post_training::{EQUALIZED, choose_int16, quantize_best};
 use crate::passes::stream::{StreamError, carry, to_steps};
 use crate::passes::{
     Amounts, fold_batch_norm, insert_batch_norm, prune, remove_dead_units, sensitivity, simplify,
@@ -221,6 +221,7 @@ pub fn compress(
 /// of an earlier quantization unless it is kept.
 pub(crate) fn prepared(graph: &Graph, keep_quantization: bool) -> Graph {
     let mut graph = graph.clone();
+    graph.metadata.remove(EQUALIZED);
     graph.remove_unused();
     graph.unshare_parameters();
     if !keep_quantization {

@@ -308,10 +308,6 @@ impl<'g> Lowering<'g> {
             .map(|(key, value)| (key.clone(), value.clone()))
             .chain(rows.map(|value| (ROW_MAJOR.to_owned(), value.to_owned())))
             .collect();
-        if self.tensors[output].wide {
-            let value = self.graph.value(self.graph.output);
-            return Err(refused_at(value, "output", "is int16; keep it int8"));
-        }
         let completed = self.completed();
         let program = Program {
             tensors: self.tensors,

@@ -9,6 +9,9 @@ use trainer::train::{DeviceChoice, TrainError, predict};
 /// Most examples that are looked at: each is run once for every layer and every choice.
 const EXAMPLES: usize = 128;
 
+/// Key of the metadata of a graph whose layers were equalized: its units stand at other scales.
+pub const EQUALIZED: &str = "equalized";
+
 /// How much smaller the mean square error must get for a change to be worth it.
 const WORTH: f64 = 0.95;
 
@@ -66,6 +69,9 @@ pub fn quantize_best(
         let mut exact = float.clone();
         if equalized && equalize(&mut exact) == 0 {
             continue;
+        }
+        if equalized {
+            exact.metadata.insert(EQUALIZED.to_owned(), String::new());
         }
         let mut candidate = exact.clone();
         quantize(&mut candidate)?;
