@@ -34,10 +34,23 @@ impl<'a> Linear<'a> {
     ) -> Result<Self, FormatError> {
         let flags = cursor.u8()?;
         let range = range(cursor, zero_point)?;
-        Self::body(cursor, flags, range, [rows, columns])
+        let linear = Self::body(cursor, flags, range, [rows, columns])?;
+        linear.check()?;
+        Ok(linear)
     }
 
-    /// Reads the matrix alone.
+    /// Whether all multipliers are within range.
+    #[inline(never)]
+    pub(super) fn check(&self) -> Result<(), FormatError> {
+        let (chunks, _) = self.multipliers.as_chunks();
+        if chunks.iter().all(|bytes| multiplier_of(bytes).is_some()) {
+            Ok(())
+        } else {
+            Err(FormatError::Operator)
+        }
+    }
+
+    /// Reads the matrix alone, its multipliers unchecked.
     pub(super) fn matrix(
         cursor: &mut Cursor<'a>,
         range: Output,
@@ -48,6 +61,7 @@ impl<'a> Linear<'a> {
         Self::body(cursor, flags, range, [rows, columns])
     }
 
+    #[inline(always)]
     fn body(
         cursor: &mut Cursor<'a>,
         flags: u8,
