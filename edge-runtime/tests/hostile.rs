@@ -125,7 +125,7 @@ fn run(model: &Model) {
     session.input_mut().fill(-128);
     session.run();
     session.reset();
-    assert_eq!(session.output().len(), model.output_len());
+    assert_eq!(session.output().len(), model.output().bytes());
     assert_eq!(model.operators().count(), model.operator_count());
     assert_eq!(model.tensors().count(), model.tensor_count());
     let _ = model.metadata().count();

@@ -104,14 +104,14 @@ impl<'a> Model<'a> {
         self.tensors.nth(self.output).unwrap_or(Tensor::NOTHING)
     }
 
-    /// Bytes of the input: one an element, two where it is wide.
+    /// Elements of the input.
     pub fn input_len(&self) -> usize {
-        self.input().bytes()
+        self.input().shape.len()
     }
 
-    /// Bytes of the output: one an element, two where it is wide.
+    /// Elements of the output.
     pub fn output_len(&self) -> usize {
-        self.output().bytes()
+        self.output().shape.len()
     }
 
     /// Number of tensors.

@@ -37,7 +37,7 @@ impl Inputs {
 
     /// `count` inputs of random integers: never zeros, which hide mistakes and cost less.
     pub fn random(model: &Model, count: usize, seed: u64) -> Self {
-        let elements = model.input_len();
+        let elements = model.input().bytes();
         let mut bytes = vec![0; elements * count];
         ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bytes);
         Self::new(elements, bytes.into_iter().map(|byte| byte as i8).collect())
@@ -66,7 +66,7 @@ impl Inputs {
             .chunks_exact(model.input_len())
             .flat_map(|input| quantize(model, input))
             .collect();
-        Ok(Self::new(model.input_len(), values))
+        Ok(Self::new(model.input().bytes(), values))
     }
 
     /// Reads WAV files, of whose samples the device's front end has to make what the host's does.

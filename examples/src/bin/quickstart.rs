@@ -137,7 +137,7 @@ fn emulated(image: &Path, test: &Dataset) -> Result<Option<Check>, Failure> {
     let images = |model: &Model| {
         let quantized =
             (0..EMULATED.min(test.len())).flat_map(|i| host::quantize(&model, test.input(i)));
-        Ok(Inputs::new(model.input_len(), quantized.collect()))
+        Ok(Inputs::new(model.input().bytes(), quantized.collect()))
     };
     print("\nbuilding firmware for an emulated Cortex-M4 …")?;
     Ok(match measure(image, Core::M4, images, options) {

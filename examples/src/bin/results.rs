@@ -104,7 +104,7 @@ fn emulate(image: &Path, core: Core, test: &Dataset) -> Result<Measurement, Fail
     };
     let images = |model: &Model| {
         let quantized = (0..EXAMPLES.min(test.len())).flat_map(|i| quantize(&model, test.input(i)));
-        Ok(Inputs::new(model.input_len(), quantized.collect()))
+        Ok(Inputs::new(model.input().bytes(), quantized.collect()))
     };
     Ok(measure(image, core, images, options)?)
 }
