@@ -158,16 +158,16 @@ mod tests {
     fn the_last_step_becomes_the_only_one() {
         let mut graph = Graph::new("test", "x", &[9, 3]);
         let op = recurrent(&mut graph);
-        let h = graph.push("gru", op, &[ValueId(0)]).unwrap();
+        let h = graph.push("gru", op, &[ValueId(0)]).expect("fits");
         let op = Op::Select {
             axis: 0,
             indices: vec![8],
         };
-        let last = graph.push("last", op, &[h]).unwrap();
+        let last = graph.push("last", op, &[h]).expect("fits");
         graph
             .push("flat", Op::Reshape { shape: vec![4] }, &[last])
-            .unwrap();
-        let steps = to_steps(&graph).unwrap();
+            .expect("fits");
+        let steps = to_steps(&graph).expect("fits");
         let shapes: Vec<&[usize]> = steps.values.iter().map(|v| v.shape.as_slice()).collect();
         assert_eq!(shapes, [&[1, 3][..], &[1, 4], &[1, 4], &[4]]);
     }
@@ -187,9 +187,9 @@ mod tests {
         ] {
             let mut graph = Graph::new("test", "x", &[9, 3]);
             let layer = recurrent(&mut graph);
-            let h = graph.push("gru", layer, &[ValueId(0)]).unwrap();
-            graph.push("node", op, &[h]).unwrap();
-            let error = to_steps(&graph).unwrap_err().to_string();
+            let h = graph.push("gru", layer, &[ValueId(0)]).expect("fits");
+            graph.push("node", op, &[h]).expect("fits");
+            let error = to_steps(&graph).expect_err("refused").to_string();
             assert!(error.contains("'node'") && error.contains(word), "{error}");
         }
     }

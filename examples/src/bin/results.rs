@@ -103,7 +103,7 @@ fn emulate(image: &Path, core: Core, test: &Dataset) -> Result<Measurement, Fail
         prove_no_panic: true,
     };
     let images = |model: &Model| {
-        let quantized = (0..EXAMPLES.min(test.len())).flat_map(|i| quantize(&model, test.input(i)));
+        let quantized = (0..EXAMPLES.min(test.len())).flat_map(|i| quantize(model, test.input(i)));
         Ok(Inputs::new(model.input().bytes(), quantized.collect()))
     };
     Ok(measure(image, core, images, options)?)
