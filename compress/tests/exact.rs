@@ -26,7 +26,7 @@ fn parameter(graph: &mut Graph, rng: &mut ChaCha8Rng, shape: &[usize], reach: f3
 fn network() -> Graph {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let mut graph = Graph::new("net", "x", &[2, 8, 8]);
-    let mut conv = |graph: &mut Graph, rng: &mut ChaCha8Rng, channels: usize| {
+    let conv = |graph: &mut Graph, rng: &mut ChaCha8Rng, channels: usize| {
         let mut window = Window::square(3, 1);
         window.padding = [1; 4];
         Op::Conv {
