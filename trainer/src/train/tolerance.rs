@@ -103,6 +103,7 @@ mod tests {
             inputs,
             labels,
             classes: 2,
+            ..Dataset::default()
         }
     }
 
