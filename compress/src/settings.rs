@@ -170,9 +170,11 @@ impl Quantize {
     /// For a network that somebody trained elsewhere: the command line's choice.
     pub fn continued() -> Self {
         Self {
+            // A few epochs do not make up for a bulk of weights with few centroids.
+            start: Start::Density,
             reassign: 0.75,
             train: TrainConfig {
-                learning_rate: 1e-3,
+                learning_rate: 5e-4,
                 ..TrainConfig::continued()
             },
             ..Self::default()

@@ -136,7 +136,7 @@ fn emulated(image: &Path, test: &Dataset) -> Result<Option<Check>, Failure> {
     };
     let images = |model: &Model| {
         let quantized =
-            (0..EMULATED.min(test.len())).flat_map(|i| host::quantize(&model, test.input(i)));
+            (0..EMULATED.min(test.len())).flat_map(|i| host::quantize(model, test.input(i)));
         Ok(Inputs::new(model.input().bytes(), quantized.collect()))
     };
     print("\nbuilding firmware for an emulated Cortex-M4 …")?;

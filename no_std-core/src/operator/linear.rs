@@ -61,7 +61,8 @@ impl<'a> Linear<'a> {
         Self::body(cursor, flags, range, [rows, columns])
     }
 
-    #[inline(always)]
+    // Once, not in each reader of an operator.
+    #[inline(never)]
     fn body(
         cursor: &mut Cursor<'a>,
         flags: u8,
