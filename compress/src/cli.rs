@@ -559,6 +559,11 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
     settings.calibration = args.calibrate.unwrap_or(settings.calibration);
     settings.int16.extend(args.int16.iter().cloned());
     settings.stream |= args.stream;
+    if settings.quantize.is_some() && settings.int16.iter().any(|name| name == "auto") {
+        return Err(
+            "--int16 auto searches for plain int8; beside --quantize, name the layers".into(),
+        );
+    }
     settings.huffman = match (args.huffman, args.no_huffman) {
         (true, _) => Some(true),
         (_, true) => Some(false),
