@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Written first; another one is another program's file.
-const MAGIC: &[u8; 8] = b"PithCkp4";
+const MAGIC: &[u8; 8] = b"PithCkp5";
 
 /// Bytes a state may take unpacked; a file that claims more is none of ours.
 const LARGEST: usize = 1 << 32;
@@ -115,10 +115,14 @@ impl Checkpoint {
     }
 }
 
-/// Fingerprint of a graph.
-pub(super) fn fingerprint_of_graph(graph: &Graph) -> u32 {
-    let bytes = bincode::serde::encode_to_vec(graph, bincode::config::standard());
-    no_std_core::crc32(&bytes.unwrap_or_default())
+/// Fingerprint of graphs, in their order.
+pub(super) fn fingerprint_of_graphs<'g>(graphs: impl Iterator<Item = &'g Graph>) -> u32 {
+    let mut crc = flate2::Crc::new();
+    for graph in graphs {
+        let bytes = bincode::serde::encode_to_vec(graph, bincode::config::standard());
+        crc.update(&bytes.unwrap_or_default());
+    }
+    crc.sum()
 }
 
 /// Fingerprint of examples: shapes, labels and every input.

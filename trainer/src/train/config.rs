@@ -201,6 +201,11 @@ pub struct TrainConfig {
     pub clip_norm: f64,
     /// Share of the target spread over all classes.
     pub label_smoothing: f64,
+    /// Share of the loss that comes from the teachers' outputs rather than from labels, where there
+    /// are teachers.
+    pub soft: f64,
+    /// What logits are divided by before the softmax, the teachers' and the student's.
+    pub temperature: f64,
     /// Distortion of training images.
     pub augment: Augment,
     /// Of shuffling, augmentation and dropout.
@@ -237,6 +242,8 @@ impl Default for TrainConfig {
             max_norm: 0.0,
             clip_norm: 0.0,
             label_smoothing: 0.0,
+            soft: 1.0,
+            temperature: 1.0,
             augment: Augment::default(),
             seed: 1,
             patience: 0,
@@ -306,7 +313,14 @@ impl TrainConfig {
                 return Err(TrainError::Setting { name, range, value });
             }
         }
-        let shares = [("warm_up", self.warm_up), ("best_from", self.best_from)];
+        within(&[("temperature", self.temperature)], "above 0", |v| {
+            v > 0.0 && v.is_finite()
+        })?;
+        let shares = [
+            ("warm_up", self.warm_up),
+            ("best_from", self.best_from),
+            ("soft", self.soft),
+        ];
         within(&shares, "from 0 to 1", |v| (0.0..=1.0).contains(&v))?;
         let parts = [
             ("label_smoothing", self.label_smoothing),
@@ -393,6 +407,8 @@ mod tests {
         assert_eq!(refused(|c| c.batch = 0), "batch must be at least 1, not 0");
         assert!(refused(|c| c.l2 = f64::NAN).starts_with("l2 must be"));
         assert!(refused(|c| c.warm_up = 1.5).starts_with("warm_up must be"));
+        assert!(refused(|c| c.temperature = 0.0).starts_with("temperature must be"));
+        assert!(refused(|c| c.soft = 1.1).starts_with("soft must be"));
         assert!(refused(|c| c.label_smoothing = 1.0).starts_with("label_smoothing"));
         assert!(refused(|c| c.augment.shift = f32::INFINITY).starts_with("augment.shift"));
         assert!(refused(|c| c.augment.scale = 1.0).starts_with("augment.scale"));

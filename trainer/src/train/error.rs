@@ -66,6 +66,18 @@ pub enum TrainError {
     /// No examples to learn from.
     #[error("there are no training examples left after holding {0} out; hold out fewer")]
     NoExamples(usize),
+    /// A teacher that answers something else.
+    #[error(
+        "teacher '{teacher}' has {outputs} outputs, its student {student}; they must answer alike"
+    )]
+    Teacher {
+        /// Name of its graph.
+        teacher: String,
+        /// Its outputs.
+        outputs: usize,
+        /// The student's.
+        student: usize,
+    },
     /// A setting out of its range.
     #[error("{name} must be {range}, not {value}")]
     Setting {

@@ -1,10 +1,11 @@
 //! The training loop.
 
-use super::checkpoint::{Checkpoint, fingerprint_of_examples, fingerprint_of_graph};
+use super::checkpoint::{Checkpoint, fingerprint_of_examples, fingerprint_of_graphs};
 use super::config::TrainConfig;
 use super::evaluate::{check_fit, error_percent};
 use super::execute::{BatchStatistics, Network, host};
 use super::optimizer::State;
+use super::teachers::{Teachers, check_teachers};
 use super::{Progress, TrainError, interrupt};
 use crate::data::Dataset;
 use crate::graph::{Graph, Op};
@@ -81,7 +82,7 @@ fn part_len(batch: usize) -> usize {
 /// Weight of a batch in the running statistics of batch normalization.
 const BATCH_NORM_MOMENTUM: f32 = 0.1;
 
-/// Trains a graph in place.
+/// Trains a graph in place on the examples' labels.
 ///
 /// # Errors
 /// When data and model do not fit or there is nothing to train, the loss diverges, a setting is out of
@@ -94,9 +95,28 @@ pub fn fit(
     hook: &mut dyn Hook,
     progress: Progress,
 ) -> Result<Outcome, TrainError> {
+    distill(graph, &[], train, held_out, config, hook, progress)
+}
+
+/// Trains a graph in place to answer as its teachers do: on their soft outputs for the examples as
+/// augmented, in place of the labels or beside them ([`TrainConfig::soft`]); without teachers, on the
+/// labels.
+///
+/// # Errors
+/// As [`fit`], and when a teacher has other outputs or does not fit the data.
+pub fn distill(
+    graph: &mut Graph,
+    teachers: &[Graph],
+    train: &Dataset,
+    held_out: Option<&Dataset>,
+    config: &TrainConfig,
+    hook: &mut dyn Hook,
+    progress: Progress,
+) -> Result<Outcome, TrainError> {
     config.check()?;
     check_gradients(graph)?;
     check_fit(graph, train)?;
+    check_teachers(graph, teachers, train)?;
     if !config.augment.is_none() && train.input_shape.len() != 3 {
         return Err(TrainError::Augment(train.input_shape.clone()));
     }
@@ -106,7 +126,7 @@ pub fn fit(
     let device = config.device.device()?;
     let state = Checkpoint {
         config: config.clone(),
-        origin: fingerprint_of_graph(graph),
+        origin: fingerprint_of_graphs([&*graph].into_iter().chain(teachers)),
         examples: match config.checkpoint {
             Some(_) => fingerprint_of_examples(train, held_out),
             None => 0,
@@ -129,6 +149,7 @@ pub fn fit(
         train,
         held_out,
         config,
+        teachers: Teachers::new(teachers, config.temperature, &device),
         device,
         steps,
         progress,
@@ -166,6 +187,7 @@ struct Run<'a> {
     train: &'a Dataset,
     held_out: Option<&'a Dataset>,
     config: &'a TrainConfig,
+    teachers: Teachers<'a>,
     device: Device,
     /// Per epoch.
     steps: usize,
@@ -326,19 +348,26 @@ impl Run<'_> {
         let mut network = Network::for_training(graph, &self.device, seed);
         let device = network.device().clone();
         let length = self.train.input_len();
-        let x = Tensor::from_data(
-            TensorData::new(self.inputs(part), [part.len(), length]),
-            &device,
-        );
+        let inputs = TensorData::new(self.inputs(part), [part.len(), length]);
+        let taught = self.taught(&inputs);
+        let logits = network.forward(Tensor::from_data(inputs, &device), true, |_, _| {});
         let width = graph.value(graph.output).len();
-        let targets = Tensor::from_data(
-            TensorData::new(self.targets(part, width), [part.len(), width]),
-            &device,
-        );
-        let logits = network.forward(x, true, |_, _| {});
-        let loss = (activation::log_softmax(logits, 1) * targets)
-            .sum()
-            .div_scalar(-(count as f32));
+        let cross_entropy = |targets: Vec<f32>, temperature: f32| {
+            let targets = TensorData::new(targets, [part.len(), width]);
+            let likely = activation::log_softmax(logits.clone().div_scalar(temperature), 1);
+            (likely * Tensor::from_data(targets, &device)).sum()
+        };
+        let hard = cross_entropy(self.targets(part, width), 1.0);
+        let likelihood = match taught {
+            Some(soft) => {
+                // The gradient of soft targets shrinks with the temperature's square (Hinton 2015).
+                let (share, temperature) = (self.config.soft, self.config.temperature);
+                let soft = cross_entropy(soft, temperature as f32);
+                hard * (1.0 - share) + soft * (share * temperature * temperature)
+            }
+            None => hard,
+        };
+        let loss = likelihood.div_scalar(-(count as f32));
         let mut gradients = loss.backward();
         let gradients = network
             .parameters()
@@ -358,6 +387,15 @@ impl Run<'_> {
             gradients,
             statistics: network.statistics().to_vec(),
         }
+    }
+
+    /// What the teachers say of these examples, if there are teachers.
+    fn taught(&self, inputs: &TensorData) -> Option<Vec<f32>> {
+        let ask = || {
+            let x = Tensor::from_data(inputs.clone(), &self.device);
+            self.teachers.targets(&x)
+        };
+        (!self.teachers.is_empty()).then(ask)
     }
 
     /// Examples as augmented: what is drawn depends on seed, epoch and example alone.

@@ -18,6 +18,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// What differs between training and use.
+#[derive(Clone)]
 pub(super) enum Mode {
     /// Dropout is the identity, normalization uses running statistics.
     Inference,
@@ -26,6 +27,7 @@ pub(super) enum Mode {
 }
 
 /// A graph with its parameters on a device.
+#[derive(Clone)]
 pub(super) struct Network<'g> {
     graph: &'g Graph,
     /// Materialized, flat.

@@ -1,0 +1,101 @@
+//! Soft targets: what a teacher, or an ensemble of them, says of the examples a student learns from.
+
+use super::TrainError;
+use super::execute::{Network, host};
+use crate::data::Dataset;
+use crate::graph::Graph;
+use burn::tensor::{Device, Tensor};
+
+/// Networks whose outputs are what another one learns to say (Ba & Caruana 2014; Hinton 2015).
+pub(super) struct Teachers<'a> {
+    networks: Vec<Network<'a>>,
+    temperature: f32,
+}
+
+impl<'a> Teachers<'a> {
+    pub(super) fn new(graphs: &'a [Graph], temperature: f64, device: &Device) -> Self {
+        let network = |graph| Network::for_inference(graph, device);
+        Self {
+            networks: graphs.iter().map(network).collect(),
+            temperature: temperature as f32,
+        }
+    }
+
+    /// Whether there are none, so that labels alone count.
+    pub(super) fn is_empty(&self) -> bool {
+        self.networks.is_empty()
+    }
+
+    /// Probabilities of a batch `[n, classes]`, softened by the temperature: the ensemble's mean.
+    pub(super) fn targets(&self, x: &Tensor<2>) -> Vec<f32> {
+        let mut sum = Vec::new();
+        for network in &self.networks {
+            let logits = network.clone().forward(x.clone(), true, |_, _| {});
+            let [_, width] = logits.dims();
+            let mut outputs = host(logits);
+            for row in outputs.chunks_mut(width.max(1)) {
+                soften(row, self.temperature);
+            }
+            add(&mut sum, outputs);
+        }
+        let share = 1.0 / self.networks.len().max(1) as f32;
+        sum.iter_mut().for_each(|p| *p *= share);
+        sum
+    }
+}
+
+fn add(sum: &mut Vec<f32>, outputs: Vec<f32>) {
+    if sum.is_empty() {
+        *sum = outputs;
+    } else {
+        sum.iter_mut().zip(outputs).for_each(|(a, b)| *a += b);
+    }
+}
+
+/// `softmax(logits / temperature)`.
+fn soften(row: &mut [f32], temperature: f32) {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    row.iter_mut()
+        .for_each(|v| *v = ((*v - largest) / temperature).exp());
+    let sum: f32 = row.iter().sum();
+    row.iter_mut().for_each(|v| *v /= sum);
+}
+
+/// Whether every teacher takes these examples and answers as the student does.
+pub(super) fn check_teachers(
+    student: &Graph,
+    teachers: &[Graph],
+    data: &Dataset,
+) -> Result<(), TrainError> {
+    for teacher in teachers {
+        super::check_fit(teacher, data)?;
+        let [own, taught] = [student, teacher].map(|g| g.value(g.output).len());
+        if own != taught {
+            return Err(TrainError::Teacher {
+                teacher: teacher.name.clone(),
+                outputs: taught,
+                student: own,
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softened_outputs_sum_to_one_and_flatten_with_the_temperature() {
+        // Source notes: softmax([1, 2, 3]) = .09003 .24473 .66524.
+        let mut row = [1.0, 2.0, 3.0];
+        soften(&mut row, 1.0);
+        let expected = [0.09003, 0.24473, 0.66524];
+        assert!(row.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5));
+        let mut halved = [0.5, 1.0, 1.5];
+        soften(&mut halved, 1.0);
+        let mut warm = [1.0, 2.0, 3.0];
+        soften(&mut warm, 2.0);
+        assert_eq!(warm, halved);
+    }
+}

@@ -1,0 +1,146 @@
+//! Learning from teachers: the gradient of soft targets in closed form, and what labels then count.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod networks;
+
+use networks::perceptron;
+use trainer::data::Dataset;
+use trainer::graph::{Graph, Op, Parameter};
+use trainer::train::{NoHook, Optimizer, Progress, Schedule, TrainConfig, TrainError, distill};
+
+const INPUTS: [f32; 3] = [0.5, -1.0, 2.0];
+
+/// Three outputs, `W·x` of three inputs.
+fn linear(name: &str, weights: [f32; 9]) -> Graph {
+    let mut graph = Graph::new(name, "x", &[3]);
+    let weight = graph.add_parameter(Parameter::dense("w", &[3, 3], weights.to_vec()));
+    graph
+        .push("fc", Op::Gemm { weight, bias: None }, &[graph.input])
+        .unwrap();
+    graph
+}
+
+fn one_example(label: u32) -> Dataset {
+    Dataset {
+        input_shape: vec![3],
+        inputs: INPUTS.to_vec(),
+        labels: vec![label],
+        classes: 3,
+        ..Dataset::default()
+    }
+}
+
+/// One plain step at rate 1.
+fn taught(
+    student: &Graph,
+    teachers: &[Graph],
+    label: u32,
+    soft: f64,
+    temperature: f64,
+) -> Result<Graph, TrainError> {
+    let mut graph = student.clone();
+    let config = TrainConfig {
+        epochs: 1,
+        batch: 1,
+        optimizer: Optimizer::Sgd,
+        learning_rate: 1.0,
+        schedule: Schedule::Constant,
+        soft,
+        temperature,
+        ..TrainConfig::default()
+    };
+    let data = one_example(label);
+    let silent = Progress::Silent;
+    distill(
+        &mut graph,
+        teachers,
+        &data,
+        None,
+        &config,
+        &mut NoHook,
+        silent,
+    )?;
+    Ok(graph)
+}
+
+/// softmax(W·x / temperature)
+fn answer(graph: &Graph, temperature: f64) -> Vec<f64> {
+    let weights = graph.parameters[0].free();
+    let row = |w: &[f32]| -> f64 {
+        let terms = w
+            .iter()
+            .zip(INPUTS)
+            .map(|(&w, x)| f64::from(w) * f64::from(x));
+        terms.sum()
+    };
+    let powers: Vec<f64> = weights
+        .chunks(3)
+        .map(|w| (row(w) / temperature).exp())
+        .collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}
+
+fn student() -> Graph {
+    linear("student", [0.1, 0.3, -0.2, 0.4, -0.6, 0.2, 0.0, 0.5, -0.1])
+}
+
+fn ensemble() -> Vec<Graph> {
+    vec![
+        linear("one", [1.0, 0.2, 0.3, -0.5, 0.6, 0.1, 0.2, 0.2, -0.9]),
+        linear("two", [0.3, -0.7, 0.5, 0.1, 0.1, 0.4, -0.6, 0.8, 0.2]),
+    ]
+}
+
+#[test]
+fn a_step_follows_labels_and_the_ensembles_mean_in_their_shares() {
+    let (soft, temperature, label) = (0.75, 2.0, 1);
+    let after = taught(&student(), &ensemble(), label, soft, temperature).unwrap();
+    let (now, warm) = (answer(&student(), 1.0), answer(&student(), temperature));
+    let said: Vec<Vec<f64>> = ensemble().iter().map(|g| answer(g, temperature)).collect();
+    // T²·d/dv of cross-entropy with softmax(v/T) is T·(p − q).
+    let slope = |class: usize| {
+        let hard = now[class] - f64::from(u8::from(class == label as usize));
+        (1.0 - soft) * hard
+            + soft * temperature * (warm[class] - (said[0][class] + said[1][class]) / 2.0)
+    };
+    let (before, student) = (student(), after);
+    let pairs = before.parameters[0].free().iter();
+    for (place, (a, b)) in pairs.zip(student.parameters[0].free()).enumerate() {
+        let expected = slope(place / 3) * f64::from(INPUTS[place % 3]);
+        let moved = f64::from(a - b);
+        assert!(
+            (moved - expected).abs() < 1e-5,
+            "{place}: {moved}, {expected}"
+        );
+    }
+}
+
+#[test]
+fn soft_targets_alone_leave_the_labels_unused() {
+    let step = |label| taught(&student(), &ensemble(), label, 1.0, 1.0).unwrap();
+    assert_eq!(step(0), step(2));
+    let mixed = |label| taught(&student(), &ensemble(), label, 0.5, 1.0).unwrap();
+    assert_ne!(mixed(0), mixed(2));
+}
+
+#[test]
+fn a_student_that_is_its_own_teacher_stays_as_it_is() {
+    let after = taught(&student(), &[student()], 0, 1.0, 3.0).unwrap();
+    let pairs = student().parameters[0].free().to_vec();
+    let moved = pairs.iter().zip(after.parameters[0].free());
+    assert!(moved.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) < 1e-6);
+}
+
+#[test]
+fn a_teacher_of_other_outputs_is_refused() {
+    let error = taught(&student(), &[perceptron(&[3, 5])], 0, 1.0, 1.0).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("'perceptron' has 5 outputs, its student 3"),
+        "{error}"
+    );
+}
