@@ -144,3 +144,33 @@ fn a_teacher_of_other_outputs_is_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn examples_without_labels_teach_by_what_the_teachers_say_of_them_alone() {
+    let unlabelled = Dataset {
+        labels: Vec::new(),
+        ..one_example(0)
+    };
+    let step = |teachers: &[Graph], soft| {
+        let mut graph = student();
+        let config = TrainConfig {
+            soft,
+            ..TrainConfig::default()
+        };
+        let silent = Progress::Silent;
+        distill(
+            &mut graph,
+            teachers,
+            &unlabelled,
+            None,
+            &config,
+            &mut NoHook,
+            silent,
+        )
+    };
+    assert!(step(&ensemble(), 1.0).is_ok());
+    for refused in [step(&ensemble(), 0.5), step(&[], 1.0)] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("have no labels"), "{error}");
+    }
+}

@@ -1,6 +1,6 @@
 //! NumPy arrays.
 
-use super::dataset::labelled;
+use super::dataset::{labelled, unlabelled};
 use super::{DataError, Dataset, Splits};
 use npyz::{DType, NpyFile, TypeChar};
 use std::io::Read;
@@ -95,21 +95,37 @@ fn open(path: &Path) -> Result<impl Read, DataError> {
     Ok(std::io::BufReader::new(file))
 }
 
+/// Inputs alone, in one file: for a teacher to label.
+pub(super) fn npy_inputs(x: &Path, unit: f32) -> Result<Dataset, DataError> {
+    let inputs = read(x, open(x)?)?;
+    unlabelled(x, input_shape(x, &inputs)?, scaled(inputs, unit))
+}
+
+/// Shape of one input in an array of them.
+fn input_shape(path: &Path, x: &Array) -> Result<Vec<usize>, DataError> {
+    match *x.shape.as_slice() {
+        [_, features] => Ok(vec![features]),
+        [_, height, width] => Ok(vec![1, height, width]),
+        [_, channels, height, width] => Ok(vec![channels, height, width]),
+        _ => Err(DataError::file(
+            path,
+            format!(
+                "inputs have shape {:?}; expected [N, features], [N, height, width] or [N, channels, height, width]",
+                x.shape
+            ),
+        )),
+    }
+}
+
+/// Bytes in an image are pixels, still to be scaled; integers in a table are what they are.
+fn scaled(x: Array, unit: f32) -> Vec<f32> {
+    let pixels = x.bytes && x.shape.len() > 2;
+    let divisor = if pixels { unit } else { 1.0 };
+    x.values.into_iter().map(|v| v / divisor).collect()
+}
+
 fn dataset(path: &Path, x: Array, y: Array, unit: f32) -> Result<Dataset, DataError> {
-    let input_shape = match *x.shape.as_slice() {
-        [_, features] => vec![features],
-        [_, height, width] => vec![1, height, width],
-        [_, channels, height, width] => vec![channels, height, width],
-        _ => {
-            return Err(DataError::file(
-                path,
-                format!(
-                    "inputs have shape {:?}; expected [N, features], [N, height, width] or [N, channels, height, width]",
-                    x.shape
-                ),
-            ));
-        }
-    };
+    let input_shape = input_shape(path, &x)?;
     if y.shape.iter().skip(1).any(|&s| s != 1) {
         return Err(DataError::file(
             path,
@@ -125,14 +141,10 @@ fn dataset(path: &Path, x: Array, y: Array, unit: f32) -> Result<Dataset, DataEr
             ),
         ));
     }
-    // Bytes in an image are pixels, still to be scaled; integers in a table are what they are.
-    let pixels = x.bytes && x.shape.len() > 2;
-    let divisor = if pixels { unit } else { 1.0 };
-    let inputs = x.values.into_iter().map(|v| v / divisor).collect();
     labelled(
         path,
         input_shape,
-        inputs,
+        scaled(x, unit),
         y.values.into_iter().map(|v| v as i64).collect(),
         MAX_LABEL,
     )

@@ -2,14 +2,14 @@ use super::DataError;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Labelled examples of one split.
+/// Examples of one split, labelled unless only a teacher is to say what they are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dataset {
     /// Shape of one input, `[channels, height, width]` for images.
     pub input_shape: Vec<usize>,
     /// All inputs, one after the other, row-major.
     pub inputs: Vec<f32>,
-    /// One class per example, below `classes`.
+    /// One class per example, below `classes`; none at all for examples without labels.
     pub labels: Vec<u32>,
     /// Number of classes.
     pub classes: usize,
@@ -29,12 +29,17 @@ pub struct Splits {
 impl Dataset {
     /// Examples.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.inputs.len() / self.input_len().max(1)
+    }
+
+    /// Whether every example has its class.
+    pub fn is_labelled(&self) -> bool {
+        self.labels.len() == self.len()
     }
 
     /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.inputs.is_empty()
     }
 
     /// Elements of one input.
@@ -63,7 +68,11 @@ impl Dataset {
                 .flat_map(|&i| self.input(i))
                 .copied()
                 .collect(),
-            labels: places.iter().map(|&i| self.labels[i]).collect(),
+            labels: places
+                .iter()
+                .filter_map(|&i| self.labels.get(i))
+                .copied()
+                .collect(),
             classes: self.classes,
             metadata: self.metadata.clone(),
         }
@@ -93,6 +102,33 @@ pub(super) fn split_off_test(path: &Path, all: Dataset) -> Result<Splits, DataEr
     Ok(Splits { train, test })
 }
 
+/// Builds a data set without labels.
+pub(super) fn unlabelled(
+    path: &Path,
+    input_shape: Vec<usize>,
+    inputs: Vec<f32>,
+) -> Result<Dataset, DataError> {
+    let elements: usize = input_shape.iter().product();
+    if elements == 0 || inputs.is_empty() {
+        return Err(DataError::file(path, "there are no examples"));
+    }
+    check_finite(path, &inputs, elements)?;
+    Ok(Dataset {
+        input_shape,
+        inputs,
+        ..Dataset::default()
+    })
+}
+
+fn check_finite(path: &Path, inputs: &[f32], elements: usize) -> Result<(), DataError> {
+    let bad = inputs.iter().position(|x| !x.is_finite());
+    bad.map_or(Ok(()), |bad| {
+        let example = bad / elements;
+        let reason = format!("example {example} holds a value that is not finite");
+        Err(DataError::file(path, reason))
+    })
+}
+
 /// Builds a data set whose labels were read as numbers, checking each.
 pub(super) fn labelled(
     path: &Path,
@@ -112,15 +148,7 @@ pub(super) fn labelled(
             format!("there are {} labels for {examples} inputs", labels.len()),
         ));
     }
-    if let Some(bad) = inputs.iter().position(|x| !x.is_finite()) {
-        return Err(DataError::file(
-            path,
-            format!(
-                "example {} holds a value that is not finite",
-                bad / elements
-            ),
-        ));
-    }
+    check_finite(path, &inputs, elements)?;
     let wrong = labels.iter().position(|&l| l < 0 || l > most as i64);
     if let Some(i) = wrong {
         return Err(DataError::file(

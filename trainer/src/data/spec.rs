@@ -9,7 +9,8 @@ use std::str::FromStr;
 ///
 /// Kinds without a test split of their own (`idx`, `csv`, `npy`, `npz` with x and y, `images` and
 /// `wav` without `train`) keep the last
-/// sixth of a seeded shuffle as their test split, always the same one.
+/// sixth of a seeded shuffle as their test split, always the same one. `npy` with one file is inputs
+/// without labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSpec {
     kind: Kind,
@@ -25,6 +26,8 @@ enum Kind {
     Csv(PathBuf, Option<String>),
     Npz(PathBuf),
     Npy(PathBuf, PathBuf),
+    /// Without labels.
+    NpyInputs(PathBuf),
     Cifar10(PathBuf),
     Images(PathBuf),
     Wav(PathBuf, AudioFeatures),
@@ -79,6 +82,7 @@ impl FromStr for DataSpec {
             }
             "mnist" => Kind::Mnist(file("mnist:DIR")?),
             "idx" => two("idx:IMAGES,LABELS").map(|(x, y)| Kind::Idx(x, y))?,
+            "npy" if !rest.contains(',') => Kind::NpyInputs(file("npy:X.npy,Y.npy or npy:X.npy")?),
             "npy" => two("npy:X.npy,Y.npy").map(|(x, y)| Kind::Npy(x, y))?,
             "npz" => Kind::Npz(file("npz:FILE")?),
             "csv" => match rest.split_once(",label=") {
@@ -115,6 +119,7 @@ impl Display for DataSpec {
             Kind::Csv(path, Some(label)) => write!(f, "csv:{},label={label}", path.display()),
             Kind::Npz(path) => write!(f, "npz:{}", path.display()),
             Kind::Npy(x, y) => write!(f, "npy:{},{}", x.display(), y.display()),
+            Kind::NpyInputs(x) => write!(f, "npy:{}", x.display()),
             Kind::Cifar10(dir) => write!(f, "cifar10:{}", dir.display()),
             Kind::Images(dir) => write!(f, "images:{}", dir.display()),
             Kind::Wav(dir, features) => write!(f, "wav:{}{features}", dir.display()),
@@ -137,7 +142,7 @@ impl DataSpec {
             | Kind::Images(_)
             | Kind::Wav(..) => Vec::new(),
             Kind::Idx(x, y) | Kind::Npy(x, y) => vec![x, y],
-            Kind::Csv(path, _) | Kind::Npz(path) => vec![path],
+            Kind::Csv(path, _) | Kind::Npz(path) | Kind::NpyInputs(path) => vec![path],
         }
     }
 
@@ -154,6 +159,7 @@ impl DataSpec {
             Kind::Csv(path, label) => split_off_test(path, table::csv(path, label.as_deref())?),
             Kind::Npz(path) => arrays::npz(path, unit, |all| split_off_test(path, all)),
             Kind::Npy(x, y) => split_off_test(y, arrays::npy(x, y, unit)?),
+            Kind::NpyInputs(x) => split_off_test(x, arrays::npy_inputs(x, unit)?),
             Kind::Cifar10(dir) => pictures::cifar10(dir, unit, |all| split_off_test(dir, all)),
             Kind::Images(dir) => pictures::images(dir, unit, |all| split_off_test(dir, all)),
             Kind::Wav(dir, features) => wav::clips(dir, features, |all| split_off_test(dir, all)),
@@ -174,6 +180,7 @@ mod tests {
             "csv:t.csv,label=kind",
             "npz:f.npz,scale=255",
             "npy:x.npy,y.npy",
+            "npy:x.npy",
             "cifar10:dir,scale=255",
             "images:dir",
             "wav:some,dir",

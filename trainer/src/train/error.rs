@@ -66,6 +66,11 @@ pub enum TrainError {
     /// No examples to learn from.
     #[error("there are no training examples left after holding {0} out; hold out fewer")]
     NoExamples(usize),
+    /// Labels are needed and there are none.
+    #[error(
+        "the examples have no labels: there is no error to measure, and nothing to learn but what a teacher says of them"
+    )]
+    Unlabelled,
     /// A teacher that answers something else.
     #[error(
         "teacher '{teacher}' has {outputs} outputs, its student {student}; they must answer alike"

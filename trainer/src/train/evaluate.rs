@@ -92,6 +92,7 @@ pub fn error_percent(
     device: DeviceChoice,
 ) -> Result<f64, TrainError> {
     check_fit(graph, data)?;
+    check_labelled(data)?;
     let outputs = predict(graph, &data.inputs, device)?;
     let width = graph.value(graph.output).len().max(1);
     if let Some(place) = outputs.iter().position(|o| o.is_nan()) {
@@ -151,6 +152,17 @@ pub fn check_meaning<'m>(
         }
     }
     Ok(())
+}
+
+/// Refuses examples without labels.
+///
+/// # Errors
+/// When there are some without.
+pub fn check_labelled(data: &Dataset) -> Result<(), TrainError> {
+    if data.is_labelled() {
+        return Ok(());
+    }
+    Err(TrainError::Unlabelled)
 }
 
 fn check_labels(data: &Dataset) -> Result<(), TrainError> {

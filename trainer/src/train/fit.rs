@@ -2,7 +2,7 @@
 
 use super::checkpoint::{Checkpoint, fingerprint_of_examples, fingerprint_of_graphs};
 use super::config::TrainConfig;
-use super::evaluate::{check_fit, error_percent};
+use super::evaluate::{check_fit, check_labelled, error_percent};
 use super::execute::{BatchStatistics, Network, host};
 use super::optimizer::State;
 use super::teachers::{Teachers, check_teachers};
@@ -117,6 +117,9 @@ pub fn distill(
     check_gradients(graph)?;
     check_fit(graph, train)?;
     check_teachers(graph, teachers, train)?;
+    if teachers.is_empty() || config.soft < 1.0 {
+        check_labelled(train)?;
+    }
     if !config.augment.is_none() && train.input_shape.len() != 3 {
         return Err(TrainError::Augment(train.input_shape.clone()));
     }
@@ -421,7 +424,9 @@ impl Run<'_> {
         let spread = self.config.label_smoothing as f32;
         let mut targets = vec![spread / width as f32; part.len() * width];
         for (&i, row) in part.iter().zip(targets.chunks_mut(width)) {
-            row[self.train.labels[i] as usize] += 1.0 - spread;
+            if let Some(&label) = self.train.labels.get(i) {
+                row[label as usize] += 1.0 - spread;
+            }
         }
         targets
     }

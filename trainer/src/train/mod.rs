@@ -20,7 +20,9 @@ mod tolerance;
 
 pub use config::{DeviceChoice, Optimizer, Schedule, TrainConfig};
 pub use error::TrainError;
-pub use evaluate::{Measure, activations, check_fit, check_meaning, error_percent, predict};
+pub use evaluate::{
+    Measure, activations, check_fit, check_labelled, check_meaning, error_percent, predict,
+};
 pub use fit::{EpochStats, Hook, NoHook, Outcome, distill, fit};
 pub use progress::Progress;
 pub use tolerance::tolerated_augmentation;
