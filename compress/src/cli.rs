@@ -21,8 +21,8 @@ use trainer::graph::Graph;
 use trainer::names::meant;
 use trainer::onnx;
 use trainer::train::{
-    DeviceChoice, TrainError, check_fit, check_meaning, error_percent, interrupt, predict,
-    tolerated_augmentation,
+    DeviceChoice, TrainError, check_fit, check_labelled, check_meaning, error_percent, interrupt,
+    predict, tolerated_augmentation,
 };
 
 /// Compresses a neural network into an image for microcontrollers.
@@ -263,6 +263,7 @@ fn run_eval(args: &EvalArgs) -> Result<(), Failure> {
     let model = parse(&args.model, &bytes)?;
     args.run(|data| {
         check_image(&model, data)?;
+        check_labelled(data)?;
         Ok(host::error_percent(&model, &data.inputs, &data.labels)?)
     })
 }
@@ -371,6 +372,12 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     settings.check()?;
     let seed = settings.seed;
     let graph = onnx::read(path)?;
+    let teachers: Vec<Graph> = args
+        .stages
+        .teacher
+        .iter()
+        .map(|path| onnx::read(path))
+        .collect::<Result<_, _>>()?;
     let splits = args.data.as_ref().map(DataSpec::load).transpose()?;
     let examples = match &splits {
         Some(splits) => {
@@ -391,10 +398,10 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
         stem: Some(output.clone()),
         resume: args.resume,
     };
-    let compressed = compress(&graph, examples, &settings, &checkpoints)?;
+    let compressed = compress(&graph, &teachers, examples, &settings, &checkpoints)?;
     let (parameters, macs) = (graph.parameter_count(), graph.macs());
     let mut report = Report::new(&graph.name, seed, parameters, macs, &compressed);
-    if let Some(Splits { test, .. }) = &splits {
+    if let Some(Splits { test, .. }) = splits.as_ref().filter(|s| s.test.is_labelled()) {
         measure(&mut report, &graph, &compressed.encoded.bytes, test)?;
     }
     check_limits(args, &report)?;
@@ -430,6 +437,7 @@ fn augment(settings: &mut Settings, graph: &Graph, train: &Dataset) -> Result<()
 fn check_files(args: &CompressArgs, model: &Path, output: &Path) -> Result<(), Failure> {
     let mut inputs = vec![model];
     inputs.extend(args.config.as_deref());
+    inputs.extend(args.stages.teacher.iter().map(PathBuf::as_path));
     inputs.extend(args.data.iter().flat_map(DataSpec::files));
     let mut outputs = vec![output];
     outputs.extend(

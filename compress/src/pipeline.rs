@@ -72,12 +72,14 @@ pub struct Compressed {
     pub stages: Vec<Figures>,
 }
 
-/// Compresses a float graph.
+/// Compresses a float graph. Where there are teachers, training learns from their outputs, as far as
+/// [`TrainConfig::soft`](trainer::train::TrainConfig::soft) says.
 ///
 /// # Errors
 /// When a setting is out of range, the graph cannot be an image, or training fails.
 pub fn compress(
     graph: &Graph,
+    teachers: &[Graph],
     examples: Examples,
     settings: &Settings,
     checkpoints: &Checkpoints,
@@ -88,7 +90,15 @@ pub fn compress(
     let (train, held_out) = examples.split(settings);
     let calibration = calibration::inputs(&graph, train.as_ref(), examples, settings);
     let data = (train.as_ref(), held_out.as_ref());
-    let mut run = Run::new(graph, data, calibration, settings, checkpoints, macs);
+    let mut run = Run::new(
+        graph,
+        teachers,
+        data,
+        calibration,
+        settings,
+        checkpoints,
+        macs,
+    );
     for (name, stage) in stages::named(&settings.stages) {
         run.stage(name, |run| stage.pass().apply(run))?;
     }

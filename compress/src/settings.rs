@@ -1,6 +1,8 @@
 //! What to do to a model: the command line's flags and a recipe's `[compress]` table.
 
 use crate::calibrate::Method;
+pub use crate::passes::fine_tune::FineTune;
+pub use crate::passes::mimic::Mimic;
 pub use crate::passes::prune::{Prune, PruneBy};
 pub use crate::passes::quantize::Quantize;
 use crate::pipeline::{CompressError, Effect, Stage, StagePass, check_order};

@@ -64,7 +64,13 @@ fn compressed(int16: &[&str]) -> Result<Compressed, CompressError> {
     };
     let range = Some((-1.0, 1.0));
     let examples = Examples::Synthetic { range, seed: 5 };
-    compress(&network(), examples, &settings, &Checkpoints::default())
+    compress(
+        &network(),
+        &[],
+        examples,
+        &settings,
+        &Checkpoints::default(),
+    )
 }
 
 fn inputs(count: usize) -> Vec<f32> {
@@ -171,6 +177,7 @@ fn integers_survive_as_onnx() {
     };
     let again = compress(
         &again,
+        &[],
         examples,
         &Settings::default(),
         &Checkpoints::default(),

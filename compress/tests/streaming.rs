@@ -55,7 +55,7 @@ fn image(graph: &Graph, stream: bool) -> Result<Vec<u8>, CompressError> {
     };
     let range = Some((-1.0, 1.0));
     let examples = Examples::Synthetic { range, seed: 5 };
-    let compressed = compress(graph, examples, &settings, &Checkpoints::default());
+    let compressed = compress(graph, &[], examples, &settings, &Checkpoints::default());
     compressed.map(|c| c.encoded.bytes)
 }
 

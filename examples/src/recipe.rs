@@ -134,7 +134,13 @@ impl Recipe {
             bytes: 4 * graph.parameter_count(),
             value,
         };
-        let mut compressed = compress(&graph, Examples::Data(train), &self.compress, &checkpoints)?;
+        let mut compressed = compress(
+            &graph,
+            &[],
+            Examples::Data(train),
+            &self.compress,
+            &checkpoints,
+        )?;
         compressed.stages.insert(0, trained);
         let mut report = Report::new(
             &graph.name,

@@ -1,7 +1,9 @@
 //! The flags that put stages in their order, or change those of a configuration file.
 
-use crate::settings::{Prune, PruneBy, Quantize, Settings};
+use crate::pipeline::Stage;
+use crate::settings::{Mimic, Prune, PruneBy, Quantize, Settings};
 use clap::Args;
+use std::path::PathBuf;
 use trainer::command::Failure;
 use trainer::data::Augment;
 
@@ -17,6 +19,20 @@ pub(super) struct StageArgs {
     /// Shares the weights of each layer among 2^BITS values (4 bits unless given).
     #[arg(long, value_name = "BITS", num_args = 0..=1, require_equals = true, default_missing_value = "4")]
     quantize: Option<u8>,
+    /// Puts a smaller network in the model's place, trained to answer as the model does: a built-in
+    /// architecture, `mlp:30`, or a TOML file. `--soft 0.5` lets labels count too.
+    #[arg(long, value_name = "ARCH", require_equals = true, requires = "data")]
+    mimic: Option<String>,
+    /// A model whose answers training learns from in place of the labels; several are an ensemble. With
+    /// --mimic the model itself is one of them.
+    #[arg(long, value_name = "MODEL.onnx", requires = "data")]
+    pub(super) teacher: Vec<PathBuf>,
+    /// Share of the loss that comes from teachers rather than from labels, 0 to 1; 1 unless given.
+    #[arg(long, value_name = "SHARE")]
+    soft: Option<f64>,
+    /// What teacher's and student's logits are divided by before they are compared; 1 unless given.
+    #[arg(long, value_name = "T")]
+    temperature: Option<f64>,
     /// Epochs of retraining altogether: the last stage that trains has one part of them, every one
     /// before it two.
     #[arg(long, value_name = "N")]
@@ -34,12 +50,14 @@ pub(super) struct StageArgs {
 impl StageArgs {
     /// Adds the stages asked for in their usual order, and changes those that are there.
     pub(super) fn apply(&self, settings: &mut Settings) -> Result<(), Failure> {
+        self.mimic(settings)?;
         self.prune(settings)?;
         self.quantize(settings)?;
         if let Some(seed) = self.seed {
             settings.seed = seed;
             settings.trainings_mut().for_each(|t| t.seed = seed);
         }
+        self.teach(settings)?;
         if let Some(augment) = self.augment {
             settings.trainings_mut().for_each(|t| t.augment = augment);
         }
@@ -47,6 +65,31 @@ impl StageArgs {
             let parts = parts(epochs, settings.trainings().count());
             let trainings = settings.trainings_mut().zip(parts);
             trainings.for_each(|(train, epochs)| train.epochs = epochs);
+        }
+        Ok(())
+    }
+
+    fn mimic(&self, settings: &mut Settings) -> Result<(), Failure> {
+        if let Some(student) = &self.mimic {
+            settings.only(Mimic::default())?.student = student.clone();
+        }
+        Ok(())
+    }
+
+    /// How much teachers count, where there are any.
+    fn teach(&self, settings: &mut Settings) -> Result<(), Failure> {
+        let teaches = |stage: &Stage| match stage {
+            Stage::Mimic(_) => true,
+            Stage::FineTune(tune) => tune.teach,
+            _ => false,
+        };
+        let taught = !self.teacher.is_empty() || settings.stages.iter().any(teaches);
+        if !taught && (self.soft.is_some() || self.temperature.is_some()) {
+            return Err("--soft and --temperature say how to learn from a teacher; name one with --teacher or use --mimic".into());
+        }
+        for train in settings.trainings_mut() {
+            train.soft = self.soft.unwrap_or(train.soft);
+            train.temperature = self.temperature.unwrap_or(train.temperature);
         }
         Ok(())
     }
@@ -98,7 +141,7 @@ mod tests {
 
     #[test]
     fn epochs_are_shared_out_to_the_last() {
-        assert_eq!(parts(10, 0), []);
+        assert_eq!(parts(10, 0), [0; 0]);
         assert_eq!(parts(10, 1), [10]);
         assert_eq!(parts(10, 2), [7, 3]);
         assert_eq!(parts(15, 2), [10, 5]);

@@ -4,6 +4,7 @@ use crate::encode::EncodeError;
 use crate::host::HostError;
 use crate::lower::LowerError;
 use crate::passes::codebook::CodebookError;
+use crate::passes::mimic::MimicError;
 use crate::passes::stream::StreamError;
 use crate::settings::SettingError;
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ pub enum CompressError {
     Train(#[from] TrainError),
     #[error(transparent)]
     Codebook(#[from] CodebookError),
+    #[error(transparent)]
+    Mimic(#[from] MimicError),
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
     #[error(transparent)]
@@ -64,15 +67,17 @@ pub enum OrderError {
     },
     /// One that begins anew, behind another.
     #[error(
-        "stage {at} ({name}) puts another network in the place of what stage 1 ({lost}) made; {}",
-        if name == lost { "leave one of them out" } else { "put it first" }
+        "stage {at} ({name}) puts another network in the place of what stage {before} ({lost}) made; {}",
+        if name == lost { "leave one of them out" } else { "put it before" }
     )]
     Lost {
         /// Its place, from 1.
         at: usize,
         /// Its pass.
         name: &'static str,
-        /// The first stage's pass.
+        /// Place of the first stage whose work would be lost.
+        before: usize,
+        /// Its pass.
         lost: &'static str,
     },
 }

@@ -12,7 +12,9 @@ use no_std_core::Model;
 use std::time::Instant;
 use trainer::data::Dataset;
 use trainer::graph::Graph;
-use trainer::train::{DeviceChoice, Hook, Progress, TrainConfig, TrainError, error_percent, fit};
+use trainer::train::{
+    DeviceChoice, Hook, Progress, TrainConfig, TrainError, distill, error_percent,
+};
 
 /// The graph on its way through the stages, with the data they may use.
 pub(crate) struct Run<'a> {
@@ -26,6 +28,8 @@ pub(crate) struct Run<'a> {
     pub(crate) calibration: Vec<f32>,
     /// What goes for all stages.
     pub(crate) settings: &'a Settings,
+    /// Networks whose answers training learns from, beside the labels or in their place.
+    pub(crate) teachers: Vec<Graph>,
     pub(super) biases: Biases,
     /// Multiply-accumulates of the graph as it came.
     macs: u64,
@@ -38,6 +42,7 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn new(
         graph: Graph,
+        teachers: &[Graph],
         data: (Option<&'a Dataset>, Option<&'a Dataset>),
         calibration: Vec<f32>,
         settings: &'a Settings,
@@ -51,6 +56,7 @@ impl<'a> Run<'a> {
             held_out: data.1,
             calibration,
             settings,
+            teachers: teachers.to_vec(),
             biases: if brings_integers {
                 Biases::Exact
             } else {
@@ -70,17 +76,36 @@ impl<'a> Run<'a> {
         config: &TrainConfig,
         hook: &mut dyn Hook,
     ) -> Result<(), CompressError> {
-        let Some(train) = self.train.filter(|_| config.epochs > 0) else {
-            return Ok(hook
-                .update(1.0, &mut self.graph)
-                .map_err(TrainError::Hook)?);
-        };
+        match self.train.filter(|_| config.epochs > 0) {
+            Some(train) => self.fit_on(train, config, hook),
+            None => {
+                let last = hook.update(1.0, &mut self.graph);
+                Ok(last.map_err(TrainError::Hook)?)
+            }
+        }
+    }
+
+    /// The same on other examples.
+    pub(crate) fn fit_on(
+        &mut self,
+        train: &Dataset,
+        config: &TrainConfig,
+        hook: &mut dyn Hook,
+    ) -> Result<(), CompressError> {
         let config = self.checkpoints.config(config, &self.name);
         let batches = train.len().div_ceil(config.batch.max(1));
         let progress = Progress::new(&self.name, config.epochs, batches);
-        let held_out = self.held_out;
-        fit(&mut self.graph, train, held_out, &config, hook, progress)?;
+        let (graph, held_out) = (&mut self.graph, self.held_out);
+        let teachers = &self.teachers;
+        distill(graph, teachers, train, held_out, &config, hook, progress)?;
         Ok(())
+    }
+
+    /// Puts another network in the place of this one, which joins the teachers.
+    pub(crate) fn replace(&mut self, graph: Graph) {
+        self.macs = graph.macs();
+        self.teachers
+            .push(std::mem::replace(&mut self.graph, graph));
     }
 
     /// Whether [`fit`](Self::fit) would train.
@@ -100,7 +125,7 @@ impl<'a> Run<'a> {
     /// Error in percent on the held-out examples, if there are some: of the integers once there are
     /// some.
     pub(crate) fn error(&self) -> Result<Option<f64>, CompressError> {
-        let Some(held_out) = self.held_out else {
+        let Some(held_out) = self.held_out.filter(|h| h.is_labelled()) else {
             return Ok(None);
         };
         if !self.quantized() {

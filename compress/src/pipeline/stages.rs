@@ -2,7 +2,7 @@
 
 use super::{CompressError, OrderError, Run};
 use crate::passes::weights;
-use crate::settings::{Prune, Quantize, SettingError};
+use crate::settings::{FineTune, Mimic, Prune, Quantize, SettingError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use trainer::graph::Graph;
@@ -12,8 +12,9 @@ use trainer::train::TrainConfig;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Another network stands in its place: what came before would be lost.
-    #[allow(dead_code)] // the frame is ready for it
     Network,
+    /// It has learnt further.
+    Training,
     /// There are other layers than before.
     #[allow(dead_code)]
     Layers,
@@ -108,6 +109,10 @@ macro_rules! stages {
 }
 
 stages! {
+    /// A student in the network's place, taught by it.
+    "mimic" => Mimic,
+    /// Training of the network as it is.
+    "fine-tune" => FineTune,
     /// Magnitude pruning with retraining.
     "prune" => Prune,
     /// Weight sharing by a codebook per layer, trained through the integers.
@@ -150,9 +155,16 @@ pub(crate) fn check_order(stages: &[Stage]) -> Result<(), OrderError> {
     let is = |stage: &Stage, effect| stage.pass().effect() == effect;
     for (place, stage) in stages.iter().enumerate().skip(1) {
         let (at, name) = (place + 1, stage.name());
-        if is(stage, Effect::Network) {
-            let lost = stages[0].name();
-            return Err(OrderError::Lost { at, name, lost });
+        let lost = stages[..place]
+            .iter()
+            .position(|s| !is(s, Effect::Training));
+        if let Some(lost) = lost.filter(|_| is(stage, Effect::Network)) {
+            return Err(OrderError::Lost {
+                at,
+                name,
+                before: lost + 1,
+                lost: stages[lost].name(),
+            });
         }
         if let Some(fixed) = stages[..place].iter().position(|s| is(s, Effect::Form)) {
             return Err(OrderError::Fixed {
@@ -169,11 +181,8 @@ pub(crate) fn check_order(stages: &[Stage]) -> Result<(), OrderError> {
 /// Refuses what does not fit the layers, as long as no stage makes others.
 pub(super) fn check_graph(stages: &[Stage], graph: &Graph) -> Result<(), CompressError> {
     for stage in stages {
-        if matches!(stage.pass().effect(), Effect::Network) {
-            return Ok(());
-        }
         stage.pass().check_graph(graph)?;
-        if matches!(stage.pass().effect(), Effect::Layers) {
+        if matches!(stage.pass().effect(), Effect::Network | Effect::Layers) {
             return Ok(());
         }
     }

@@ -133,7 +133,7 @@ pub(crate) fn settings() -> Settings {
 pub(crate) fn image_of(graph: &Graph, settings: &Settings) -> Compressed {
     let range = Some((-1.0, 1.0));
     let examples = Examples::Synthetic { range, seed: 5 };
-    compress(graph, examples, settings, &Checkpoints::default()).unwrap()
+    compress(graph, &[], examples, settings, &Checkpoints::default()).unwrap()
 }
 
 /// An image beside its graph: outputs as real numbers, and what the compressed graph (weights on their

@@ -274,7 +274,7 @@ fn what_no_image_holds_is_refused_by_name_before_any_work() {
     let range = Some((-1.0, 1.0));
     let examples = Examples::Synthetic { range, seed: 5 };
     let settings = Settings::default();
-    let error = compress(&b.graph, examples, &settings, &Checkpoints::default()).unwrap_err();
+    let error = compress(&b.graph, &[], examples, &settings, &Checkpoints::default()).unwrap_err();
     let lines: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 2, "{error}");
     assert!(lines[0].starts_with("node 'n0' (Conv): "), "{error}");

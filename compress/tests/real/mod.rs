@@ -38,7 +38,7 @@ pub fn converted(graph: &Graph, name: &str) -> Compressed {
         seed: 1,
     };
     let settings = Settings::default();
-    compress(graph, examples, &settings, &Checkpoints::default())
+    compress(graph, &[], examples, &settings, &Checkpoints::default())
         .unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 

@@ -178,7 +178,7 @@ fn check_labels(data: &Dataset) -> Result<(), TrainError> {
     })
 }
 
-fn argmax(values: &[f32]) -> usize {
+pub(super) fn argmax(values: &[f32]) -> usize {
     let better = |best: usize, i: usize| if values[i] > values[best] { i } else { best };
     (0..values.len()).fold(0, better)
 }

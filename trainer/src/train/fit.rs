@@ -150,7 +150,7 @@ pub fn distill(
     let mut run = Run {
         state: resumed.unwrap_or(state),
         train,
-        held_out,
+        held_out: held_out.filter(|h| h.is_labelled()),
         config,
         teachers: Teachers::new(teachers, config.temperature, &device),
         device,

@@ -1,7 +1,8 @@
 //! Which distortions of training images suit a network: those that it does not mind already.
 
+use super::TrainError;
 use super::config::DeviceChoice;
-use super::{TrainError, error_percent};
+use super::evaluate::{argmax, error_percent, predict};
 use crate::data::{Augment, Dataset};
 use crate::graph::Graph;
 use rand::SeedableRng;
@@ -31,7 +32,10 @@ pub fn tolerated_augmentation(
         return Ok(Augment::default());
     };
     let step = data.len().div_ceil(EXAMPLES).max(1);
-    let some = data.subset(&(0..data.len()).step_by(step).collect::<Vec<_>>());
+    let mut some = data.subset(&(0..data.len()).step_by(step).collect::<Vec<_>>());
+    if !some.is_labelled() {
+        some.labels = answers(graph, &some, device)?;
+    }
     let right = |augment| -> Result<f64, TrainError> {
         Ok(100.0 - error_percent(graph, &distorted(&some, shape, augment), device)?)
     };
@@ -44,6 +48,13 @@ pub fn tolerated_augmentation(
         }
     }
     Ok(tolerated)
+}
+
+/// What the network itself takes the examples for.
+fn answers(graph: &Graph, data: &Dataset, device: DeviceChoice) -> Result<Vec<u32>, TrainError> {
+    let width = graph.value(graph.output).len().max(1);
+    let outputs = predict(graph, &data.inputs, device)?;
+    Ok(outputs.chunks(width).map(|o| argmax(o) as u32).collect())
 }
 
 fn candidates([_, height, width]: [usize; 3]) -> Vec<Augment> {
