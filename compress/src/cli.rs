@@ -372,12 +372,7 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     settings.check()?;
     let seed = settings.seed;
     let graph = onnx::read(path)?;
-    let teachers: Vec<Graph> = args
-        .stages
-        .teacher
-        .iter()
-        .map(|path| onnx::read(path))
-        .collect::<Result<_, _>>()?;
+    let teachers = onnx::read_all(&args.stages.teacher)?;
     let splits = args.data.as_ref().map(DataSpec::load).transpose()?;
     let examples = match &splits {
         Some(splits) => {

@@ -1,19 +1,18 @@
 //! A recipe trains and compresses a network from nothing: architecture, data, training, passes,
 //! seeds, in one TOML file. Every figure the documentation claims has one.
 
-use compress::cli::measure;
-use compress::pipeline::{Checkpoints, Compressed, Examples, Figures, compress};
+mod cook;
+
+use compress::pipeline::Compressed;
 use compress::report::Report;
 use compress::settings::Settings;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use std::time::Instant;
-use trainer::arch::Architecture;
+use std::path::Path;
 use trainer::data::{DataSpec, Splits};
 use trainer::files::{parse_toml, write_atomically};
 use trainer::graph::Graph;
 use trainer::onnx::{self, WriteOptions};
-use trainer::train::{DeviceChoice, NoHook, Progress, TrainConfig, error_percent, fit};
+use trainer::train::{Measure, TrainConfig};
 
 pub use trainer::command::Failure;
 
@@ -26,10 +25,44 @@ pub struct Recipe {
     /// Kind of data: `mnist` is looked for in the folder `mnist` of the data folder, and `wav:fsdd` in
     /// its folder `fsdd`.
     pub data: String,
+    /// Networks that the float network learns from, and every stage of its compression.
+    pub teacher: Option<Teacher>,
     /// Training of the float network.
     pub train: TrainConfig,
+    /// Networks to compare it with.
+    #[serde(default)]
+    pub baselines: Vec<Baseline>,
     /// Passes.
     pub compress: Settings,
+}
+
+/// An ensemble, trained on labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Teacher {
+    /// As a recipe's.
+    pub architecture: String,
+    /// How many of them, which differ in their seeds.
+    #[serde(default = "one")]
+    pub ensemble: usize,
+    /// Training of each.
+    pub train: TrainConfig,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// A network trained on labels alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    /// What it is, in a word or two.
+    pub name: String,
+    /// As a recipe's.
+    pub architecture: String,
+    /// Its training; the recipe's own unless given.
+    pub train: Option<TrainConfig>,
 }
 
 /// The recipes, by name.
@@ -54,6 +87,28 @@ pub struct Dish {
     pub compressed: Compressed,
     /// Its figures.
     pub report: Report,
+    /// Teachers and baselines.
+    pub others: Vec<Other>,
+}
+
+/// A network beside the one that was compressed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Other {
+    /// `teacher-1`, or a baseline's name.
+    pub name: String,
+    /// Its weights and biases.
+    pub parameters: usize,
+    /// On the test split.
+    #[serde(flatten)]
+    pub measure: Measure,
+}
+
+/// What `report.json` holds.
+#[derive(Serialize)]
+struct Written<'d> {
+    #[serde(flatten)]
+    report: &'d Report,
+    others: &'d [Other],
 }
 
 impl Recipe {
@@ -76,8 +131,10 @@ impl Recipe {
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.train.seed = seed;
         self.compress.seed = seed;
-        let trainings = self.compress.trainings_mut();
-        trainings.for_each(|train| train.seed = seed);
+        let teacher = self.teacher.iter_mut().map(|t| &mut t.train);
+        let baselines = self.baselines.iter_mut().flat_map(|b| &mut b.train);
+        let trainings = self.compress.trainings_mut().chain(teacher);
+        trainings.chain(baselines).for_each(|t| t.seed = seed);
         self
     }
 
@@ -93,79 +150,6 @@ impl Recipe {
         let spec = format!("{kind}:{}", folder.join(place).display());
         Ok(spec.parse::<DataSpec>()?.load()?)
     }
-
-    /// Deletes what an interrupted run left in `folder`.
-    pub fn forget(folder: &Path) {
-        let (checkpoint, checkpoints) = checkpoints(folder, false);
-        checkpoints.remove();
-        let _ = std::fs::remove_file(checkpoint);
-    }
-
-    /// Trains, compresses and measures. Checkpoints stand in `folder` while it lasts.
-    ///
-    /// # Errors
-    /// When training or a pass fails.
-    pub fn cook(&self, splits: &Splits, folder: &Path, resume: bool) -> Result<Dish, Failure> {
-        let Splits { train, test } = splits;
-        let architecture = Architecture::resolve(&self.architecture)?;
-        let mut graph = architecture.build(&train.input_shape, train.classes, self.train.seed)?;
-        graph.metadata.extend(train.metadata.clone());
-        let started = Instant::now();
-        let (seen, held_out) = train.hold_out(self.compress.hold_out, self.compress.seed);
-        let held_out = Some(&held_out).filter(|h| !h.is_empty());
-        let (checkpoint, checkpoints) = checkpoints(folder, resume);
-        let config = TrainConfig {
-            checkpoint: Some(checkpoint),
-            resume,
-            ..self.train.clone()
-        };
-        let progress = Progress::new(
-            "train",
-            config.epochs,
-            seen.len().div_ceil(config.batch.max(1)),
-        );
-        fit(&mut graph, &seen, held_out, &config, &mut NoHook, progress)?;
-        let value = held_out
-            .map(|h| error_percent(&graph, h, DeviceChoice::Cpu))
-            .transpose()?;
-        let trained = Figures {
-            name: "train".into(),
-            seconds: started.elapsed().as_secs_f64(),
-            bytes: 4 * graph.parameter_count(),
-            value,
-        };
-        let mut compressed = compress(
-            &graph,
-            &[],
-            Examples::Data(train),
-            &self.compress,
-            &checkpoints,
-        )?;
-        compressed.stages.insert(0, trained);
-        let mut report = Report::new(
-            &graph.name,
-            self.train.seed,
-            graph.parameter_count(),
-            graph.macs(),
-            &compressed,
-        );
-        measure(&mut report, &graph, &compressed.encoded.bytes, test)?;
-        Self::forget(folder);
-        Ok(Dish {
-            graph,
-            compressed,
-            report,
-        })
-    }
-}
-
-/// Of training and of the passes.
-fn checkpoints(folder: &Path, resume: bool) -> (PathBuf, Checkpoints) {
-    let stem = Some(folder.join("model.pith"));
-    (
-        folder.join("model.train.ckpt"),
-        Checkpoints { stem, resume },
-    )
 }
 
 impl Dish {
@@ -174,6 +158,10 @@ impl Dish {
     /// # Errors
     /// When a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), Failure> {
+        let written = Written {
+            report: &self.report,
+            others: &self.others,
+        };
         onnx::write(
             &self.graph,
             &folder.join("model.onnx"),
@@ -182,7 +170,7 @@ impl Dish {
         write_atomically(&folder.join("model.pith"), &self.compressed.encoded.bytes)?;
         write_atomically(
             &folder.join("report.json"),
-            serde_json::to_string_pretty(&self.report)?.as_bytes(),
+            serde_json::to_string_pretty(&written)?.as_bytes(),
         )?;
         Ok(())
     }
@@ -191,6 +179,7 @@ impl Dish {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trainer::arch::Architecture;
 
     #[test]
     fn every_recipe_reads_and_is_within_its_ranges() {

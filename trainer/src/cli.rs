@@ -7,8 +7,8 @@ use crate::files::write_atomically;
 use crate::graph::Graph;
 use crate::onnx::{self, WriteOptions};
 use crate::train::{
-    DeviceChoice, Measure, NoHook, Optimizer, Outcome, Progress, Schedule, TrainConfig,
-    error_percent, fit, interrupt, tolerated_augmentation,
+    DeviceChoice, Measure, NoHook, Optimizer, Outcome, Progress, Schedule, TrainConfig, distill,
+    error_percent, interrupt, tolerated_augmentation,
 };
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
@@ -41,6 +41,7 @@ Examples:
   trainer fit --arch tiny.toml --data csv:table.csv,label=kind --optimizer adamw --l2 1e-4 -o tiny.onnx
   trainer fit --arch mlp:100-50 --data glyphs --augment shift=2,rotate=10 --hold-out 1000 --patience 5 -o m.onnx
   trainer fit --arch lenet-5-caffe --data mnist:DIR -o l.onnx --resume    after Ctrl-C
+  trainer fit --arch mlp:30 --data mnist:DIR --teacher a.onnx --teacher b.onnx -o s.onnx
   trainer fit --arch speech-cnn --data wav:DIR --augment slide=3,scale=0.15,level=0.5,noise=0.15 -o words.onnx
   trainer fit --from theirs.onnx --data cifar10:DIR,scale=255 --epochs 12 -o finer.onnx
 
@@ -91,9 +92,24 @@ struct FitArgs {
     /// A trained model to train further, instead of an architecture.
     #[arg(long, value_name = "MODEL.onnx", conflicts_with_all = ["arch", "dropout"])]
     from: Option<PathBuf>,
-    /// Labelled data, such as `mnist:DIR`, `wav:DIR` or `glyphs`.
+    /// Labelled data, such as `mnist:DIR`, `wav:DIR` or `glyphs`; `npy:X.npy` has no labels, for teachers
+    /// to say what they are.
     #[arg(long, value_name = "SPEC")]
     data: DataSpec,
+    /// A model whose answers are learnt in place of the labels; several are an ensemble.
+    #[arg(long, value_name = "MODEL.onnx")]
+    teacher: Vec<PathBuf>,
+    /// Share of the loss that comes from teachers rather than from labels.
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = 1.0,
+        requires = "teacher"
+    )]
+    soft: f64,
+    /// What teacher's and student's logits are divided by before they are compared.
+    #[arg(long, value_name = "T", default_value_t = 1.0, requires = "teacher")]
+    temperature: f64,
     /// Passes over the training examples.
     #[arg(long, default_value_t = 10)]
     epochs: usize,
@@ -161,7 +177,7 @@ struct Report<'a> {
     settings: &'a TrainConfig,
     outcome: &'a Outcome,
     #[serde(flatten)]
-    measure: Measure,
+    measure: Option<Measure>,
 }
 
 /// Runs the command line; the exit status. Errors are one line on standard error.
@@ -179,6 +195,7 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     let mut inputs = args.data.files();
     inputs.extend(args.arch.as_deref().map(Path::new));
     inputs.extend(args.from.as_deref());
+    inputs.extend(args.teacher.iter().map(PathBuf::as_path));
     let outputs: Vec<&Path> = [&args.output]
         .into_iter()
         .chain(&args.report)
@@ -188,8 +205,10 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     let mut config = config(args);
     config.check()?;
     let start = start(args)?;
+    let teachers = onnx::read_all(&args.teacher)?;
     let Splits { train, test } = args.data.load()?;
-    let mut graph = start.graph(&train, args.seed)?;
+    let taught = teachers.first().map_or(0, |t| t.value(t.output).len());
+    let mut graph = start.graph(&train, taught, args.seed)?;
     graph.metadata.extend(train.metadata.clone());
     if args.from.is_some() && args.augment.is_none() {
         config.augment = tolerated_augmentation(&graph, &train, args.device)?;
@@ -204,22 +223,29 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     interrupt::listen();
     let steps = train.len().div_ceil(config.batch.max(1));
     let progress = Progress::new("training", config.epochs, steps);
-    let outcome = fit(
+    let outcome = distill(
         &mut graph,
+        &teachers,
         &train,
         held_out.as_ref(),
         &config,
         &mut NoHook,
         progress,
     )?;
-    let value = error_percent(&graph, &test, args.device)?;
-    let measure = Measure::error_percent(value, "test", test.len());
+    let measure = match test.is_labelled() {
+        true => {
+            let value = error_percent(&graph, &test, args.device)?;
+            Some(Measure::error_percent(value, "test", test.len()))
+        }
+        false => None,
+    };
     let options = WriteOptions {
         f16: args.f16,
         ..WriteOptions::default()
     };
     onnx::write(&graph, &args.output, options)?;
-    let summary = format!("{measure}; wrote {}", args.output.display());
+    let error = measure.as_ref().map_or(String::new(), |m| format!("{m}; "));
+    let summary = format!("{error}wrote {}", args.output.display());
     if let Some(path) = &args.report {
         let report = Report {
             model: &graph.name,
@@ -245,9 +271,11 @@ enum Start {
 }
 
 impl Start {
-    fn graph(self, train: &Dataset, seed: u64) -> Result<Graph, Failure> {
+    /// With as many outputs as there are classes in the data or answers of a teacher.
+    fn graph(self, train: &Dataset, taught: usize, seed: u64) -> Result<Graph, Failure> {
+        let outputs = train.classes.max(taught);
         match self {
-            Start::Architecture(arch) => Ok(arch.build(&train.input_shape, train.classes, seed)?),
+            Start::Architecture(arch) => Ok(arch.build(&train.input_shape, outputs, seed)?),
             Start::Model(graph) => Ok(graph),
         }
     }
@@ -297,6 +325,8 @@ fn config(args: &FitArgs) -> TrainConfig {
         schedule: args.schedule,
         l2: args.l2,
         l1: args.l1,
+        soft: args.soft,
+        temperature: args.temperature,
         augment: args.augment.unwrap_or(usual.augment),
         seed: args.seed,
         patience: args.patience,

@@ -188,7 +188,9 @@ mod tests {
         #[derive(Debug, serde::Deserialize)]
         #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
         enum Shape {
+            #[allow(dead_code)] // read by nobody but the parser
             Disc { radius: u8 },
+            #[allow(dead_code)]
             Square { side: u8 },
         }
         #[derive(Debug, serde::Deserialize)]

@@ -38,7 +38,7 @@ fn run() -> Result<(), Failure> {
     let splits = recipe.data.parse::<DataSpec>()?.load()?;
     let folder = folder()?;
     // It always starts anew: a checkpoint of an interrupted run would be refused.
-    Recipe::forget(&folder);
+    recipe.forget(&folder);
     let dish = recipe.cook(&splits, &folder, false)?;
     dish.write(&folder)?;
     let mut checks = vec![accuracy(&dish), ratio(&dish), integers(&dish, &splits)?];

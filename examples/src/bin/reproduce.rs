@@ -65,6 +65,13 @@ fn run(args: &Args) -> Result<(), Failure> {
             stage.name, stage.seconds, stage.bytes
         ))?;
     }
+    for other in &dish.others {
+        let (name, parameters) = (&other.name, other.parameters);
+        print(format_args!(
+            "{name}: {parameters} parameters, {}",
+            other.measure
+        ))?;
+    }
     let summary = dish.report.summary();
     print(format_args!("{summary}\nwrote {}", output.display()))
 }

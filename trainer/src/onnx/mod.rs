@@ -34,5 +34,5 @@ mod value;
 mod write;
 
 pub use error::{OnnxError, Place, Reason};
-pub use read::{Import, import_file, read, read_bytes};
+pub use read::{Import, import_file, read, read_all, read_bytes};
 pub use write::{WriteOptions, write, write_bytes};

@@ -9,7 +9,7 @@ use prost::Message;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto, type_proto};
@@ -41,6 +41,14 @@ pub fn read(path: &Path) -> Result<Graph, OnnxError> {
     let Import { graph, notes } = import_file(path)?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
     Ok(graph)
+}
+
+/// Reads ONNX files, in their order.
+///
+/// # Errors
+/// As [`read`], of the first that fails.
+pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Graph>, OnnxError> {
+    paths.iter().map(|path| read(path)).collect()
 }
 
 /// Reads an ONNX file, with notes.
