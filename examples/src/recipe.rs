@@ -2,14 +2,14 @@
 //! seeds, in one TOML file. Every figure the documentation claims has one.
 
 use compress::cli::measure;
-use compress::pipeline::{Checkpoints, Compressed, Examples, Figures, compress};
+use compress::pipeline::{Checkpoints, Compressed, Examples, Figures, Key, compress};
 use compress::report::Report;
 use compress::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use trainer::arch::Architecture;
-use trainer::data::{DataSpec, Splits};
+use trainer::data::{DataSpec, Dataset, Splits};
 use trainer::files::{parse_toml, write_atomically};
 use trainer::graph::Graph;
 use trainer::onnx::{self, WriteOptions};
@@ -96,44 +96,32 @@ impl Recipe {
 
     /// Deletes what an interrupted run left in `folder`.
     pub fn forget(folder: &Path) {
-        let (checkpoint, checkpoints) = checkpoints(folder, false);
-        checkpoints.remove();
-        let _ = std::fs::remove_file(checkpoint);
+        checkpoints(folder).remove();
+        for file in [STATE, RESULT] {
+            let _ = std::fs::remove_file(folder.join(file));
+        }
     }
 
-    /// Trains, compresses and measures. Checkpoints stand in `folder` while it lasts.
+    /// Trains, compresses and measures. Checkpoints stand in `folder` while it lasts, and the results of
+    /// stages too unless there is a `cache`.
     ///
     /// # Errors
     /// When training or a pass fails.
-    pub fn cook(&self, splits: &Splits, folder: &Path, resume: bool) -> Result<Dish, Failure> {
+    pub fn cook(
+        &self,
+        splits: &Splits,
+        folder: &Path,
+        cache: Option<&Path>,
+        resume: bool,
+    ) -> Result<Dish, Failure> {
         let Splits { train, test } = splits;
-        let architecture = Architecture::resolve(&self.architecture)?;
-        let mut graph = architecture.build(&train.input_shape, train.classes, self.train.seed)?;
-        graph.metadata.extend(train.metadata.clone());
-        let started = Instant::now();
-        let (seen, held_out) = train.hold_out(self.compress.hold_out, self.compress.seed);
-        let held_out = Some(&held_out).filter(|h| !h.is_empty());
-        let (checkpoint, checkpoints) = checkpoints(folder, resume);
-        let config = TrainConfig {
-            checkpoint: Some(checkpoint),
+        let checkpoints = Checkpoints {
+            cache: cache.map(Path::to_owned),
             resume,
-            ..self.train.clone()
+            ..checkpoints(folder)
         };
-        let progress = Progress::new(
-            "train",
-            config.epochs,
-            seen.len().div_ceil(config.batch.max(1)),
-        );
-        fit(&mut graph, &seen, held_out, &config, &mut NoHook, progress)?;
-        let value = held_out
-            .map(|h| error_percent(&graph, h, DeviceChoice::Cpu))
-            .transpose()?;
-        let trained = Figures {
-            name: "train".into(),
-            seconds: started.elapsed().as_secs_f64(),
-            bytes: 4 * graph.parameter_count(),
-            value,
-        };
+        checkpoints.open()?;
+        let (graph, trained) = self.trained(train, folder, &checkpoints)?;
         let mut compressed = compress(&graph, Examples::Data(train), &self.compress, &checkpoints)?;
         compressed.stages.insert(0, trained);
         let mut report = Report::new(
@@ -144,7 +132,6 @@ impl Recipe {
             &compressed,
         );
         measure(&mut report, &graph, &compressed.encoded.bytes, test)?;
-        Self::forget(folder);
         Ok(Dish {
             graph,
             compressed,
@@ -153,17 +140,92 @@ impl Recipe {
     }
 }
 
-/// Of training and of the passes.
-fn checkpoints(folder: &Path, resume: bool) -> (PathBuf, Checkpoints) {
-    let stem = Some(folder.join("model.pith"));
-    (
-        folder.join("model.train.ckpt"),
-        Checkpoints { stem, resume },
-    )
+impl Recipe {
+    /// The float network with what its training took, trained or taken from an earlier run.
+    fn trained(
+        &self,
+        train: &Dataset,
+        folder: &Path,
+        checkpoints: &Checkpoints,
+    ) -> Result<(Graph, Figures), Failure> {
+        let architecture = Architecture::resolve(&self.architecture)?;
+        let mut graph = architecture.build(&train.input_shape, train.classes, self.train.seed)?;
+        graph.metadata.extend(train.metadata.clone());
+        let (seen, held_out) = train.hold_out(self.compress.hold_out, self.compress.seed);
+        let held_out = Some(&held_out).filter(|h| !h.is_empty());
+        let settings = serde_json::to_string(&self.train)?;
+        let key = Key::of(&(&graph, &seen, held_out, settings))?;
+        let (graph, seconds) = match checkpoints.load(TRAIN, &key) {
+            Some(result) => {
+                eprintln!(
+                    "{TRAIN}: taken from the run before, for nothing has changed up to there"
+                );
+                result
+            }
+            None => {
+                let state = Some(folder.join(STATE));
+                let started = Instant::now();
+                self.fit(&mut graph, &seen, held_out, state, checkpoints.resume)?;
+                let seconds = started.elapsed().as_secs_f64();
+                checkpoints.keep(TRAIN, &key, &graph, seconds);
+                (graph, seconds)
+            }
+        };
+        let value = held_out
+            .map(|h| error_percent(&graph, h, DeviceChoice::Cpu))
+            .transpose()?;
+        let figures = Figures {
+            name: TRAIN.into(),
+            seconds,
+            bytes: 4 * graph.parameter_count(),
+            value,
+        };
+        Ok((graph, figures))
+    }
+
+    fn fit(
+        &self,
+        graph: &mut Graph,
+        seen: &Dataset,
+        held_out: Option<&Dataset>,
+        checkpoint: Option<PathBuf>,
+        resume: bool,
+    ) -> Result<(), Failure> {
+        let config = TrainConfig {
+            checkpoint,
+            resume,
+            ..self.train.clone()
+        };
+        let steps = seen.len().div_ceil(config.batch.max(1));
+        let progress = Progress::new(TRAIN, config.epochs, steps);
+        fit(graph, seen, held_out, &config, &mut NoHook, progress)?;
+        Ok(())
+    }
+}
+
+/// Name of the training of the float network among the stages.
+const TRAIN: &str = "train";
+
+/// Beginning of the names of what the passes leave in a folder.
+const STEM: &str = "model.pith";
+
+/// State of the training of the float network.
+const STATE: &str = "model.train.ckpt";
+
+/// Its result.
+const RESULT: &str = "model.pith.train.stage";
+
+/// Of the passes.
+fn checkpoints(folder: &Path) -> Checkpoints {
+    Checkpoints {
+        stem: Some(folder.join(STEM)),
+        ..Checkpoints::default()
+    }
 }
 
 impl Dish {
-    /// Writes `model.onnx` (float, before compression), `model.pith` and `report.json`.
+    /// Writes `model.onnx` (float, before compression), `model.pith` and `report.json`, and deletes what
+    /// they were made of.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -178,6 +240,7 @@ impl Dish {
             &folder.join("report.json"),
             serde_json::to_string_pretty(&self.report)?.as_bytes(),
         )?;
+        Recipe::forget(folder);
         Ok(())
     }
 }

@@ -39,7 +39,7 @@ fn run() -> Result<(), Failure> {
     let folder = folder()?;
     // It always starts anew: a checkpoint of an interrupted run would be refused.
     Recipe::forget(&folder);
-    let dish = recipe.cook(&splits, &folder, false)?;
+    let dish = recipe.cook(&splits, &folder, None, false)?;
     dish.write(&folder)?;
     let mut checks = vec![accuracy(&dish), ratio(&dish), integers(&dish, &splits)?];
     checks.extend(emulated(&folder.join("model.pith"), &splits.test)?);
