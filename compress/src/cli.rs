@@ -179,9 +179,14 @@ struct CompressArgs {
     /// Ordered settings in a TOML file; flags override it.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Goes on where an interrupted run stopped.
+    /// Goes on in the middle of the stage where an interrupted run stopped. Finished stages are not
+    /// done again in any case, as long as nothing that they depend on has changed.
     #[arg(long)]
     resume: bool,
+    /// Keeps the results of stages in this folder, for later runs with the same beginning; unless
+    /// given, they stand beside the image until it is finished.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// The image; beside the model unless given.
     #[arg(short, long, value_name = "MODEL.pith")]
     output: Option<PathBuf>,
@@ -391,6 +396,7 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     interrupt::listen();
     let checkpoints = Checkpoints {
         stem: Some(output.clone()),
+        cache: args.cache.clone(),
         resume: args.resume,
     };
     let compressed = compress(&graph, &teachers, examples, &settings, &checkpoints)?;
@@ -415,6 +421,9 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
         write_atomically(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
     }
     checkpoints.remove();
+    if let Some(folder) = args.cache.as_ref().filter(|folder| folder.is_dir()) {
+        eprintln!("the results of the stages stay in {}", folder.display());
+    }
     print(format!("{}\nwrote {}", report.summary(), output.display()))
 }
 

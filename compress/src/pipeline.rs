@@ -1,5 +1,6 @@
 //! The stages in order, from a float graph to an image.
 
+mod cache;
 mod calibration;
 mod checkpoints;
 mod error;
@@ -10,6 +11,8 @@ mod stages;
 
 use crate::encode::Encoded;
 use crate::settings::Settings;
+pub use cache::Key;
+use cache::Step;
 pub use calibration::SYNTHETIC_INPUTS;
 pub use checkpoints::Checkpoints;
 pub use error::{CompressError, OrderError};
@@ -99,11 +102,19 @@ pub fn compress(
         checkpoints,
         macs,
     );
-    for (name, stage) in stages::named(&settings.stages) {
-        run.stage(name, |run| stage.pass().apply(run))?;
+    let steps = cache::steps(&run, checkpoints)?;
+    let done = reuse(&mut run, &steps, checkpoints)?;
+    for place in done..steps.len() {
+        let step = &steps[place];
+        let applied = run.stage(&step.name, |run| step.stage.pass().apply(run));
+        applied.map_err(|error| checkpoints.explain(error, &steps[..place]))?;
+        if let (Some(key), Some(figures)) = (&step.key, run.figures.last()) {
+            checkpoints.keep(&step.name, key, &run.state(), figures.seconds);
+        }
     }
-    if settings.stages.is_empty() || !run.quantized() {
-        run.stage(FINISH.to_owned(), finish::integers)?;
+    if steps.is_empty() || !run.quantized() {
+        let finished = run.stage(FINISH, finish::integers);
+        finished.map_err(|error| checkpoints.explain(error, &steps))?;
     }
     let encoded = run.encode()?;
     Ok(Compressed {
@@ -111,6 +122,26 @@ pub fn compress(
         encoded,
         stages: run.figures,
     })
+}
+
+/// Takes up the stages that another run has done in the same way on the same model and data, and says
+/// so; how many of them.
+fn reuse(run: &mut Run, steps: &[Step], checkpoints: &Checkpoints) -> Result<usize, CompressError> {
+    let found = steps.iter().map_while(|step| {
+        let (state, seconds) = checkpoints.load(&step.name, step.key.as_ref()?)?;
+        Some((step, state, seconds))
+    });
+    let mut names = Vec::new();
+    for (step, state, seconds) in found {
+        run.take_up(state);
+        run.measure(&step.name, seconds)?;
+        names.push(step.name.as_str());
+    }
+    if let Some(file) = checkpoints.last(&steps[..names.len()]) {
+        let (names, file) = (names.join(", "), file.display());
+        eprintln!("{names}: taken from {file}, for nothing has changed up to there");
+    }
+    Ok(names.len())
 }
 
 /// What gives integers to whatever the stages left without.

@@ -3,6 +3,8 @@
 
 mod cook;
 
+pub use cook::forget;
+
 use compress::pipeline::Compressed;
 use compress::report::Report;
 use compress::settings::Settings;
@@ -153,7 +155,8 @@ impl Recipe {
 }
 
 impl Dish {
-    /// Writes `model.onnx` (float, before compression), `model.pith` and `report.json`.
+    /// Writes `model.onnx` (float, before compression), `model.pith` and `report.json`, and deletes what
+    /// they were made of.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -172,6 +175,7 @@ impl Dish {
             &folder.join("report.json"),
             serde_json::to_string_pretty(&written)?.as_bytes(),
         )?;
+        forget(folder);
         Ok(())
     }
 }

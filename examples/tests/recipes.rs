@@ -32,7 +32,9 @@ fn teachers_and_baselines_are_trained_and_reported_and_nothing_else_is_left() {
         .and_then(|spec| spec.load())
         .expect("glyphs");
     let folder = tempfile::tempdir().expect("a folder");
-    let dish = recipe.cook(&splits, folder.path(), false).expect("cooks");
+    let dish = recipe
+        .cook(&splits, folder.path(), None, false)
+        .expect("cooks");
     dish.write(folder.path()).expect("writes");
     let others: Vec<(&str, usize)> = dish
         .others
@@ -59,6 +61,8 @@ fn teachers_and_baselines_are_trained_and_reported_and_nothing_else_is_left() {
     // Taught, the same network is another one.
     let mut untaught = recipe.clone();
     (untaught.teacher, untaught.baselines) = (None, Vec::new());
-    let alone = untaught.cook(&splits, folder.path(), false).expect("cooks");
+    let alone = untaught
+        .cook(&splits, folder.path(), None, false)
+        .expect("cooks");
     assert_ne!(alone.graph.parameters, dish.graph.parameters);
 }

@@ -187,6 +187,7 @@ mod tests {
     fn an_unknown_name_is_found_in_its_table() {
         #[derive(Debug, serde::Deserialize)]
         #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+        #[allow(dead_code)]
         enum Shape {
             #[allow(dead_code)] // read by nobody but the parser
             Disc { radius: u8 },

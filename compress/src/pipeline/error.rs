@@ -8,6 +8,7 @@ use crate::passes::mimic::MimicError;
 use crate::passes::stream::StreamError;
 use crate::settings::SettingError;
 use std::path::PathBuf;
+use trainer::files::WriteError;
 use trainer::train::TrainError;
 
 /// Why a model could not be compressed.
@@ -32,11 +33,15 @@ pub enum CompressError {
     Encode(#[from] EncodeError),
     #[error(transparent)]
     Run(#[from] HostError),
-    #[error("{source}; {} holds what came before, from which --resume goes on", checkpoint.display())]
+    #[error("{source}; {} holds what came before, from which the next run goes on", file.display())]
     Kept {
         source: Box<CompressError>,
-        checkpoint: PathBuf,
+        file: PathBuf,
     },
+    #[error("{0}")]
+    Key(Box<dyn std::error::Error>),
+    #[error(transparent)]
+    Write(#[from] WriteError),
     #[error("{given} amounts are given for the {layers} layers with weights")]
     Layers { layers: usize, given: usize },
     #[error("parameter '{0}' holds a value that is not finite; the model cannot be compressed")]

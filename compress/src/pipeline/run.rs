@@ -101,6 +101,16 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// All that a stage may change: network, teachers, multiply-accumulates.
+    pub(super) fn state(&self) -> (&Graph, &[Graph], u64) {
+        (&self.graph, &self.teachers, self.macs)
+    }
+
+    /// Goes on from a state of before.
+    pub(super) fn take_up(&mut self, state: (Graph, Vec<Graph>, u64)) {
+        (self.graph, self.teachers, self.macs) = state;
+    }
+
     /// Puts another network in the place of this one, which joins the teachers.
     pub(crate) fn replace(&mut self, graph: Graph) {
         self.macs = graph.macs();
@@ -141,32 +151,25 @@ impl<'a> Run<'a> {
     /// One stage and its figures.
     pub(super) fn stage(
         &mut self,
-        name: String,
+        name: &str,
         apply: impl FnOnce(&mut Self) -> Result<(), CompressError>,
     ) -> Result<(), CompressError> {
-        let before = std::mem::replace(&mut self.name, name);
+        name.clone_into(&mut self.name);
         let started = Instant::now();
-        apply(self).map_err(|error| self.keeps(&before, error))?;
+        apply(self)?;
+        self.measure(name, started.elapsed().as_secs_f64())
+    }
+
+    /// Figures of what a stage has left, which took it so many seconds.
+    pub(super) fn measure(&mut self, name: &str, seconds: f64) -> Result<(), CompressError> {
         let figures = Figures {
-            name: self.name.clone(),
-            seconds: started.elapsed().as_secs_f64(),
+            name: name.to_owned(),
+            seconds,
             bytes: self.bytes_so_far()?,
             value: self.error()?,
         };
         self.figures.push(figures);
         Ok(())
-    }
-
-    /// Says where the network of the stage before is when the next one cannot be.
-    fn keeps(&self, before: &str, error: CompressError) -> CompressError {
-        match (error, self.checkpoints.file(before)) {
-            (error @ CompressError::Train(_), _) => error,
-            (error, Some(checkpoint)) if checkpoint.exists() => {
-                let source = Box::new(error);
-                CompressError::Kept { source, checkpoint }
-            }
-            (error, _) => error,
-        }
     }
 
     /// Whether the activations have their scales.

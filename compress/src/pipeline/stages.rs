@@ -5,6 +5,7 @@ use crate::passes::weights;
 use crate::settings::{FineTune, Mimic, Prune, Quantize, SettingError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 use trainer::graph::Graph;
 use trainer::train::TrainConfig;
 
@@ -46,6 +47,12 @@ pub(crate) trait Pass {
     /// The same, to be changed.
     fn training_mut(&mut self) -> Option<&mut TrainConfig> {
         None
+    }
+
+    /// Files beside the model and the data that it reads: what is in them is a part of what decides
+    /// whether an earlier run has done the same.
+    fn files(&self) -> Vec<&Path> {
+        Vec::new()
     }
 
     /// Does it.

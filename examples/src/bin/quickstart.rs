@@ -4,7 +4,7 @@
 use benches::mcu::{Core, Inputs, Measurement, Options, measure};
 use clap::Parser;
 use compress::host;
-use examples::recipe::{Dish, Failure, Recipe};
+use examples::recipe::{Dish, Failure, Recipe, forget};
 use no_std_core::Model;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -38,8 +38,8 @@ fn run() -> Result<(), Failure> {
     let splits = recipe.data.parse::<DataSpec>()?.load()?;
     let folder = folder()?;
     // It always starts anew: a checkpoint of an interrupted run would be refused.
-    recipe.forget(&folder);
-    let dish = recipe.cook(&splits, &folder, false)?;
+    forget(&folder);
+    let dish = recipe.cook(&splits, &folder, None, false)?;
     dish.write(&folder)?;
     let mut checks = vec![accuracy(&dish), ratio(&dish), integers(&dish, &splits)?];
     checks.extend(emulated(&folder.join("model.pith"), &splits.test)?);

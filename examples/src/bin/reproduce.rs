@@ -30,9 +30,14 @@ struct Args {
     /// Of every random choice; the recipe's own unless given.
     #[arg(long)]
     seed: Option<u64>,
-    /// Goes on where an interrupted run stopped.
+    /// Goes on in the middle of the stage where an interrupted run stopped. Finished stages are not
+    /// done again in any case, as long as nothing that they depend on has changed.
     #[arg(long)]
     resume: bool,
+    /// Keeps the results of stages in this folder for later runs; unless given, they stand in the
+    /// output folder until the recipe is finished.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
 }
 
 fn main() -> std::process::ExitCode {
@@ -54,7 +59,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         .map_err(|e| format!("cannot make {}: {e}", output.display()))?;
     let splits = recipe.load(data)?;
     interrupt::listen();
-    let dish = recipe.cook(&splits, output, args.resume)?;
+    let dish = recipe.cook(&splits, output, args.cache.as_deref(), args.resume)?;
     dish.write(output)?;
     for stage in &dish.report.stages {
         let held_out = stage.value.map_or_else(String::new, |v| {

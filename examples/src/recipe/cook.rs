@@ -2,9 +2,9 @@
 
 use super::{Dish, Failure, Other, Recipe};
 use compress::cli::measure;
-use compress::pipeline::{Checkpoints, Examples, Figures, compress};
+use compress::pipeline::{Checkpoints, Examples, Figures, Key, compress};
 use compress::report::Report;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 use trainer::arch::Architecture;
 use trainer::data::{Dataset, Splits};
@@ -13,48 +13,69 @@ use trainer::train::{
     DeviceChoice, Measure, NoHook, Progress, TrainConfig, distill, error_percent,
 };
 
-impl Recipe {
-    /// Deletes what an interrupted run left in `folder`.
-    pub fn forget(&self, folder: &Path) {
-        checkpoints(folder, false).remove();
-        for name in self.trained() {
-            let _ = std::fs::remove_file(checkpoint(folder, &name));
+/// Name of the training of the float network among the stages.
+const TRAIN: &str = "train";
+
+/// Beginning of the names of all that is left in a folder.
+const STEM: &str = "model.pith";
+
+/// Deletes what an interrupted run left in `folder`.
+pub fn forget(folder: &Path) {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in names {
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        let left = name.ends_with(".ckpt") || name.ends_with(".stage");
+        if left && name.starts_with(STEM) {
+            let _ = std::fs::remove_file(entry.path());
         }
     }
+}
 
-    /// Trains, compresses and measures. Checkpoints stand in `folder` while it lasts.
+impl Recipe {
+    /// Trains, compresses and measures. Checkpoints stand in `folder` while it lasts, and the results of
+    /// stages too unless there is a `cache`.
     ///
     /// # Errors
     /// When training or a pass fails.
-    pub fn cook(&self, splits: &Splits, folder: &Path, resume: bool) -> Result<Dish, Failure> {
+    pub fn cook(
+        &self,
+        splits: &Splits,
+        folder: &Path,
+        cache: Option<&Path>,
+        resume: bool,
+    ) -> Result<Dish, Failure> {
         let (train, held_out) = splits
             .train
             .hold_out(self.compress.hold_out, self.compress.seed);
+        let checkpoints = Checkpoints {
+            stem: Some(folder.join(STEM)),
+            cache: cache.map(Path::to_owned),
+            resume,
+        };
+        checkpoints.open()?;
         let kitchen = Kitchen {
             train,
             held_out,
             folder,
-            resume,
+            checkpoints,
         };
-        let started = Instant::now();
         let teachers = self.teachers(&kitchen)?;
-        let graph = kitchen.train("train", &self.architecture, &teachers, &self.train)?;
+        let (graph, seconds) = kitchen.train(TRAIN, &self.architecture, &teachers, &self.train)?;
         let trained = Figures {
-            name: "train".into(),
-            seconds: started.elapsed().as_secs_f64(),
+            name: TRAIN.into(),
+            seconds,
             bytes: 4 * graph.parameter_count(),
             value: kitchen.held_out_error(&graph)?,
         };
-        let examples = Examples::Data(&splits.train);
-        let checkpoints = checkpoints(folder, resume);
-        let mut compressed = compress(&graph, &teachers, examples, &self.compress, &checkpoints)?;
+        let (examples, checkpoints) = (Examples::Data(&splits.train), &kitchen.checkpoints);
+        let mut compressed = compress(&graph, &teachers, examples, &self.compress, checkpoints)?;
         compressed.stages.insert(0, trained);
         let (parameters, macs) = (graph.parameter_count(), graph.macs());
         let seed = self.train.seed;
         let mut report = Report::new(&graph.name, seed, parameters, macs, &compressed);
         measure(&mut report, &graph, &compressed.encoded.bytes, &splits.test)?;
         let others = self.others(&kitchen, &teachers, &splits.test)?;
-        self.forget(folder);
         Ok(Dish {
             graph,
             compressed,
@@ -72,7 +93,8 @@ impl Recipe {
                 seed: teacher.train.seed + place as u64,
                 ..teacher.train.clone()
             };
-            kitchen.train(&teacher_name(place), &teacher.architecture, &[], &config)
+            let trained = kitchen.train(&teacher_name(place), &teacher.architecture, &[], &config);
+            trained.map(|(graph, _)| graph)
         };
         (0..teacher.ensemble).map(train).collect()
     }
@@ -91,7 +113,7 @@ impl Recipe {
         for baseline in &self.baselines {
             let (name, config) = (&baseline.name, baseline.train.as_ref());
             let config = config.unwrap_or(&self.train);
-            let graph = kitchen.train(name, &baseline.architecture, &[], config)?;
+            let (graph, _) = kitchen.train(name, &baseline.architecture, &[], config)?;
             all.push((name.clone(), graph));
         }
         let measured = all.into_iter().map(|(name, graph)| {
@@ -104,14 +126,6 @@ impl Recipe {
         });
         measured.collect()
     }
-
-    /// Names of all trainings but those of the compression.
-    fn trained(&self) -> Vec<String> {
-        let teachers = self.teacher.as_ref().map_or(0, |t| t.ensemble);
-        let baselines = self.baselines.iter().map(|b| b.name.clone());
-        let names = (0..teachers).map(teacher_name).chain(["train".to_owned()]);
-        names.chain(baselines).collect()
-    }
 }
 
 fn teacher_name(place: usize) -> String {
@@ -123,7 +137,7 @@ struct Kitchen<'f> {
     train: Dataset,
     held_out: Dataset,
     folder: &'f Path,
-    resume: bool,
+    checkpoints: Checkpoints,
 }
 
 impl Kitchen<'_> {
@@ -136,45 +150,56 @@ impl Kitchen<'_> {
         Ok(self.held_out().map(error).transpose()?)
     }
 
-    /// A network from nothing. A finished training of an interrupted recipe is taken up as it ended.
+    /// A network from nothing and the seconds it took, or what an earlier run made of the same.
     fn train(
         &self,
         name: &str,
         architecture: &str,
         teachers: &[Graph],
         config: &TrainConfig,
-    ) -> Result<Graph, Failure> {
-        let (train, classes) = (&self.train, self.train.classes);
+    ) -> Result<(Graph, f64), Failure> {
+        let train = &self.train;
         let architecture = Architecture::resolve(architecture)?;
-        let mut graph = architecture.build(&train.input_shape, classes, config.seed)?;
+        let mut graph = architecture.build(&train.input_shape, train.classes, config.seed)?;
         graph.metadata.extend(train.metadata.clone());
+        let settings = serde_json::to_string(config)?;
+        let key = Key::of(&(&graph, teachers, train, &self.held_out, settings))?;
+        let file = name.replace(' ', "-");
+        if let Some(known) = self.checkpoints.load(&file, &key) {
+            eprintln!("{name}: taken from the run before, for nothing has changed up to there");
+            return Ok(known);
+        }
+        let started = Instant::now();
         let config = TrainConfig {
-            checkpoint: Some(checkpoint(self.folder, name)),
-            resume: self.resume,
+            checkpoint: Some(self.folder.join(format!("{STEM}.{file}.ckpt"))),
+            resume: self.checkpoints.resume,
             ..config.clone()
         };
-        let steps = train.len().div_ceil(config.batch.max(1));
+        self.fit(&mut graph, name, teachers, &config)?;
+        let seconds = started.elapsed().as_secs_f64();
+        self.checkpoints.keep(&file, &key, &graph, seconds);
+        Ok((graph, seconds))
+    }
+
+    fn fit(
+        &self,
+        graph: &mut Graph,
+        name: &str,
+        teachers: &[Graph],
+        config: &TrainConfig,
+    ) -> Result<(), Failure> {
+        let steps = self.train.len().div_ceil(config.batch.max(1));
         let progress = Progress::new(name, config.epochs, steps);
         let held_out = self.held_out();
         distill(
-            &mut graph,
+            graph,
             teachers,
-            train,
+            &self.train,
             held_out,
-            &config,
+            config,
             &mut NoHook,
             progress,
         )?;
-        Ok(graph)
+        Ok(())
     }
-}
-
-fn checkpoint(folder: &Path, training: &str) -> PathBuf {
-    folder.join(format!("model.{}.ckpt", training.replace(' ', "-")))
-}
-
-/// Of the passes.
-fn checkpoints(folder: &Path, resume: bool) -> Checkpoints {
-    let stem = Some(folder.join("model.pith"));
-    Checkpoints { stem, resume }
 }

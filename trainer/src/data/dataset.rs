@@ -1,9 +1,10 @@
 use super::DataError;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Examples of one split, labelled unless only a teacher is to say what they are.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Dataset {
     /// Shape of one input, `[channels, height, width]` for images.
     pub input_shape: Vec<usize>,
