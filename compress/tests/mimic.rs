@@ -142,6 +142,6 @@ fn what_cannot_be_taught_is_refused_in_one_line() {
     let tuned = "[[stages]]\npass = 'fine-tune'\n[[stages]]\npass = 'mimic'\nstudent = 'mlp:4'";
     t.write("c.toml", tuned);
     t.says(&format!(
-        "compress --config c.toml m.onnx {data} --epochs 2"
+        "compress --config c.toml m.onnx {data} --epochs 3"
     ));
 }
