@@ -103,6 +103,21 @@ fn a_flag_puts_its_stage_where_it_belongs() {
 }
 
 #[test]
+fn the_readme_shows_a_file_that_works() {
+    let t = Terminal::new(env!("CARGO_BIN_EXE_compress"));
+    let architecture = Architecture::resolve("lenet-300-100").expect("an architecture");
+    let graph = architecture.build(&[1, 28, 28], 10, 1).expect("builds");
+    onnx::write(&graph, &t.path("m.onnx"), WriteOptions::default()).expect("writes");
+    let readme = include_str!("../../README.md");
+    let files = readme.split("```toml\n").skip(1);
+    let file = files.map(|rest| rest.split("```").next().unwrap_or_default());
+    let mut file = file.filter(|text| text.contains("[[stages]]"));
+    t.write("c.toml", file.next().expect("is shown"));
+    t.says("compress --config c.toml m.onnx --report r.json");
+    assert_eq!(names(&t.json("r.json")), ["prune", "prune-2", "quantize"]);
+}
+
+#[test]
 fn what_is_misspelt_is_named_with_its_line_and_what_was_meant() {
     let t = open();
     let fine = stages(&[("prune", "sparsity = 0.5")]);
