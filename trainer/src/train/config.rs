@@ -201,6 +201,8 @@ pub struct TrainConfig {
     pub clip_norm: f64,
     /// Share of the target spread over all classes.
     pub label_smoothing: f64,
+    /// Whether the steps of integer grids are learned with the weights on them (LSQ).
+    pub learn_steps: bool,
     /// Distortion of training images.
     pub augment: Augment,
     /// Of shuffling, augmentation and dropout.
@@ -237,6 +239,7 @@ impl Default for TrainConfig {
             max_norm: 0.0,
             clip_norm: 0.0,
             label_smoothing: 0.0,
+            learn_steps: false,
             augment: Augment::default(),
             seed: 1,
             patience: 0,

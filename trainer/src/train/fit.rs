@@ -7,7 +7,7 @@ use super::execute::{BatchStatistics, Network, host};
 use super::optimizer::State;
 use super::{Progress, TrainError, interrupt};
 use crate::data::Dataset;
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, Op, Parameter};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -347,7 +347,7 @@ impl Run<'_> {
             .map(|(tensor, parameter)| {
                 tensor
                     .grad_remove(&mut gradients)
-                    .map(|g| parameter.pull_back(&host(g)))
+                    .map(|g| self.pull_back(parameter, host(g)))
             })
             .collect();
         let loss = host(loss.reshape([1]))
@@ -357,6 +357,14 @@ impl Run<'_> {
             loss,
             gradients,
             statistics: network.statistics().to_vec(),
+        }
+    }
+
+    fn pull_back(&self, parameter: &Parameter, gradient: Vec<f32>) -> Vec<f32> {
+        if self.config.learn_steps {
+            parameter.pull_back_with_steps(gradient)
+        } else {
+            parameter.pull_back(&gradient)
         }
     }
 
