@@ -2,14 +2,17 @@
 //! continues through it.
 
 mod bias_correction;
+pub mod choice;
 pub mod codebook;
 mod dead_units;
 mod equalize;
 mod fold;
+pub mod hash;
 mod normalize;
 pub mod post_training;
 mod prune;
 pub mod sensitivity;
+pub mod signs;
 mod simplify;
 pub mod stream;
 mod unquantize;
