@@ -2,6 +2,8 @@
 //! the first step of training on. Nothing but the values is stored.
 
 use super::choice::{SkipError, chosen};
+use super::codebook::per_tensor_grid;
+use crate::pipeline::{CompressError, Effect, Pass, Run};
 use crate::settings::SettingError;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -9,7 +11,7 @@ use rand_chacha::rand_core::SeedableRng;
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 use trainer::graph::{Graph, HashedWeights, Op, ParamId, Parameter, Parametrization};
-use trainer::train::TrainConfig;
+use trainer::train::{NoHook, TrainConfig};
 
 /// Hashing and the training that goes with it, from fresh weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,9 @@ impl Default for Hash {
 /// Why layers cannot be hashed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
+    /// Nothing to train on.
+    #[error("hashed weights begin anew and have to be trained; give --data, or leave hashing out")]
+    NoData,
     /// A name that is no layer's.
     #[error(transparent)]
     Skip(#[from] SkipError),
@@ -69,9 +74,16 @@ pub enum HashError {
     },
 }
 
-impl Hash {
-    /// Refuses settings out of their range.
-    pub(crate) fn check_ranges(&self) -> Result<(), SettingError> {
+impl Pass for Hash {
+    fn effect(&self) -> Effect {
+        Effect::Form
+    }
+
+    fn forgets(&self) -> bool {
+        true
+    }
+
+    fn check(&self) -> Result<(), SettingError> {
         let wrong = |name, range, value| Err(SettingError { name, range, value });
         if !(1.0..=MAX_RATIO).contains(&self.ratio) {
             let range = "1 to 1000000 weights a value";
@@ -80,9 +92,40 @@ impl Hash {
         if self.values.contains(&0) {
             return wrong("hash.values", "at least 1", "0".to_owned());
         }
+        if self.train.epochs == 0 {
+            let range = "at least 1 epoch, because hashed weights begin anew";
+            return wrong("the training of hash", range, "0".to_owned());
+        }
         Ok(())
     }
 
+    fn check_graph(&self, graph: &Graph) -> Result<(), CompressError> {
+        Ok(self.layers(graph).map(drop)?)
+    }
+
+    fn training(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn training_mut(&mut self) -> Option<&mut TrainConfig> {
+        Some(&mut self.train)
+    }
+
+    fn apply(&self, run: &mut Run) -> Result<(), CompressError> {
+        if !run.trains(&self.train) {
+            return Err(HashError::NoData.into());
+        }
+        let layers = self.layers(&run.graph)?;
+        hash(&mut run.graph, &layers, self.sign, self.train.seed)?;
+        run.fit(&self.train, &mut NoHook)?;
+        for (id, _) in layers {
+            per_tensor_grid(&mut run.graph, id, run.settings.grid_max());
+        }
+        Ok(())
+    }
+}
+
+impl Hash {
     /// The layers to hash, each with its number of values.
     ///
     /// # Errors
@@ -216,6 +259,6 @@ mod tests {
             ratio: 0.5,
             ..Hash::default()
         };
-        assert!(zero.check_ranges().is_err());
+        assert!(zero.check().is_err());
     }
 }

@@ -8,6 +8,7 @@ pub mod codebook;
 mod dead_units;
 mod equalize;
 mod fold;
+pub mod grid;
 pub mod hash;
 mod normalize;
 pub mod post_training;

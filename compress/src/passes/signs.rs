@@ -2,9 +2,12 @@
 //! through; see [`SignWeights`].
 
 use super::choice::{SkipError, chosen, inner};
+use super::codebook::per_tensor_grid;
+use crate::pipeline::{CompressError, Effect, Pass, Run};
+use crate::settings::SettingError;
 use serde::{Deserialize, Serialize};
 use trainer::graph::{Graph, ParamId, Parametrization, SignWeights};
-use trainer::train::TrainConfig;
+use trainer::train::{NoHook, TrainConfig};
 
 /// Two or three values for each layer, and the training that goes with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,17 @@ impl Signs {
         }
     }
 
+    /// Trains on behind the signs, which then are the weights.
+    fn run(&self, run: &mut Run, ternary: bool) -> Result<(), CompressError> {
+        let ids = self.layers(&run.graph)?;
+        to_signs(&mut run.graph, &ids, ternary, self.per_channel);
+        run.fit(&self.train, &mut NoHook)?;
+        for id in ids {
+            per_tensor_grid(&mut run.graph, id, 1);
+        }
+        Ok(())
+    }
+
     /// The layers whose weights become signs.
     ///
     /// # Errors
@@ -49,6 +63,53 @@ impl Signs {
         Ok(if self.inner { inner(ids, graph) } else { ids })
     }
 }
+
+/// Weights of two values, [`Signs`] says how.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Binary(pub Signs);
+
+/// Weights of three values, [`Signs`] says how.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ternary(pub Signs);
+
+macro_rules! signs_pass {
+    ($pass:ident, $ternary:literal) => {
+        impl Pass for $pass {
+            fn effect(&self) -> Effect {
+                Effect::Form
+            }
+
+            fn forgets(&self) -> bool {
+                true
+            }
+
+            fn check(&self) -> Result<(), SettingError> {
+                Ok(())
+            }
+
+            fn check_graph(&self, graph: &Graph) -> Result<(), CompressError> {
+                Ok(self.0.layers(graph).map(drop)?)
+            }
+
+            fn training(&self) -> Option<&TrainConfig> {
+                Some(&self.0.train)
+            }
+
+            fn training_mut(&mut self) -> Option<&mut TrainConfig> {
+                Some(&mut self.0.train)
+            }
+
+            fn apply(&self, run: &mut Run) -> Result<(), CompressError> {
+                self.0.run(run, $ternary)
+            }
+        }
+    };
+}
+
+signs_pass!(Binary, false);
+signs_pass!(Ternary, true);
 
 /// Lets weights learn on behind their signs. Where the first axis is not the output channels', one
 /// scale serves the tensor.
