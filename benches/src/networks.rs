@@ -501,6 +501,7 @@ impl Builder {
             name: String::new(),
             shape: vec![rows, columns],
             rows,
+            hashed: None,
             columns,
             weights: (0..rows * columns)
                 .map(|_| self.weights.draw(&mut self.random))

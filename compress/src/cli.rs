@@ -527,8 +527,9 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
             ..Settings::default()
         },
     };
-    args.stages.apply(&mut settings)?;
     settings.grid = args.grid.unwrap_or(settings.grid);
+    let learned = args.grid.filter(|bits| *bits < 8 && args.data.is_some());
+    args.stages.apply(&mut settings, learned)?;
     settings.calibration = args.calibrate.unwrap_or(settings.calibration);
     settings.int16.extend(args.int16.iter().cloned());
     settings.stream |= args.stream;

@@ -1,5 +1,6 @@
 //! A network in fixed point: what is computed on which integers, before any byte is chosen.
 
+use no_std_core::hashed::Hashed;
 use no_std_core::numerics::{Multiplier, Output};
 use no_std_core::operator::Window;
 pub use no_std_core::operator::{Activation, Axis, Cell};
@@ -329,6 +330,8 @@ pub struct Linear {
     pub columns: usize,
     /// Row-major.
     pub weights: Vec<i8>,
+    /// The hash that the weights came from, if any.
+    pub hashed: Option<Hashed>,
     /// One for all rows, or one per row.
     pub multipliers: Vec<Multiplier>,
     /// Per row, at the accumulators' scale, input zero point folded in.

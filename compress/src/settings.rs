@@ -2,9 +2,12 @@
 
 use crate::calibrate::Method;
 pub use crate::passes::fine_tune::FineTune;
+pub use crate::passes::grid::LearnedGrid;
+pub use crate::passes::hash::Hash;
 pub use crate::passes::mimic::Mimic;
 pub use crate::passes::prune::{Prune, PruneBy};
 pub use crate::passes::quantize::Quantize;
+pub use crate::passes::signs::{Binary, Signs, Ternary};
 use crate::pipeline::{CompressError, Effect, Stage, StagePass, check_order};
 use serde::{Deserialize, Serialize};
 use trainer::train::TrainConfig;
@@ -82,12 +85,7 @@ impl Settings {
             stage.pass().check()?;
         }
         check_order(&self.stages)?;
-        if self.searches_int16()
-            && self
-                .stages
-                .iter()
-                .any(|s| s.pass().effect() == Effect::Form)
-        {
+        if self.searches_int16() && self.has_form() {
             let range = "names of layers where stages train through the integers";
             return wrong("--int16", range, AUTO.to_owned());
         }
@@ -104,6 +102,12 @@ impl Settings {
     pub fn trainings_mut(&mut self) -> impl Iterator<Item = &mut TrainConfig> {
         let stages = self.stages.iter_mut();
         stages.filter_map(|s| s.pass_mut().training_mut())
+    }
+
+    /// Whether a stage gives weights their last form.
+    pub(crate) fn has_form(&self) -> bool {
+        let stages = self.stages.iter();
+        stages.map(|s| s.pass().effect()).any(|e| e == Effect::Form)
     }
 
     /// Whether values to be int16 are to be searched for.

@@ -40,6 +40,7 @@ fn matrix(
         name: "w".into(),
         shape: vec![rows, columns],
         rows,
+        hashed: None,
         columns,
         biases: biases.collect(),
         weights,

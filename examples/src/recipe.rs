@@ -68,12 +68,14 @@ pub struct Baseline {
 }
 
 /// The recipes, by name.
-pub const RECIPES: [(&str, &str); 3] = [
+pub const RECIPES: [(&str, &str); 5] = [
     (
         "lenet-300-100",
         include_str!("../recipes/lenet-300-100.toml"),
     ),
     ("lenet-5", include_str!("../recipes/lenet-5.toml")),
+    ("hashed-8", include_str!("../recipes/hashed-8.toml")),
+    ("hashed-64", include_str!("../recipes/hashed-64.toml")),
     (
         "spoken-digits",
         include_str!("../recipes/spoken-digits.toml"),

@@ -8,6 +8,7 @@
 //!  ├ Tensor        activations: shape, scale, arena offset    tensor
 //!  ├ Operator      what is computed from which to which       operator
 //!  │  └ Weights    coded rows: positions × values             weights
+//!  │     ├ Hashed  values chosen by a hash of the place       hashed, hash
 //!  │     └ Code    canonical Huffman                          huffman
 //!  │        └ BitReader                                       bits
 //!  ├ numerics      the one rounding, and its proof of range
@@ -33,6 +34,8 @@ pub mod bits;
 mod crc;
 mod cursor;
 pub mod functions;
+pub mod hash;
+pub mod hashed;
 pub mod huffman;
 mod model;
 pub mod numerics;

@@ -6,6 +6,7 @@
 use crate::FormatError;
 use crate::bits::BitReader;
 use crate::cursor::Cursor;
+use crate::hashed::Hashed;
 use crate::huffman::{Code, Entry, LONGER, fields};
 
 /// Where weights stand.
@@ -18,6 +19,8 @@ pub enum Positions<'a> {
     Runs(Code<'a>),
     /// Where a bit per position is set.
     Bitmap,
+    /// Everywhere, each with the value that a hash of its place chooses; the stream holds the values.
+    Hashed(Hashed),
 }
 
 /// What weights are.
@@ -34,6 +37,16 @@ pub enum Values<'a> {
     },
     /// Huffman-coded; the symbols' meanings are the int8 codebook.
     Huffman(Code<'a>),
+}
+
+impl Values<'_> {
+    /// Bits of each value, where all have as many and at least one.
+    const fn width(&self) -> Option<u8> {
+        match self {
+            Values::Indexed { bits: 0, .. } | Values::Huffman(_) => None,
+            Values::Integer(bits) | Values::Indexed { bits, .. } => Some(*bits),
+        }
+    }
 }
 
 /// A matrix of weights in coded form.
@@ -58,6 +71,8 @@ pub mod form {
     pub const RUNS: u8 = 1;
     /// [`Positions::Bitmap`](super::Positions::Bitmap)
     pub const BITMAP: u8 = 2;
+    /// [`Positions::Hashed`](super::Positions::Hashed)
+    pub const HASHED: u8 = 3;
     /// [`Values::Integer`](super::Values::Integer)
     pub const INTEGER: u8 = 0 << 2;
     /// [`Values::Indexed`](super::Values::Indexed)
@@ -103,9 +118,15 @@ impl<'a> Weights<'a> {
             form::EVERY => Positions::Every,
             form::RUNS => runs(cursor)?,
             form::BITMAP => Positions::Bitmap,
-            _ => return Err(FormatError::Encoding),
+            _ => Positions::Hashed(Hashed::parse(cursor, columns)?),
         };
         let length = cursor.size()?;
+        if let Positions::Hashed(hashed) = &positions {
+            let bits = values.width().ok_or(FormatError::Encoding)?;
+            if !hashed.fills(bits, length) {
+                return Err(FormatError::Encoding);
+            }
+        }
         let mut weights = Self {
             rows,
             columns,
@@ -177,6 +198,7 @@ impl<'a> Weights<'a> {
             runs,
             fast: if fast { tables.first_chunk() } else { None },
             column: 0,
+            row: 0,
         }
     }
 }
@@ -239,6 +261,8 @@ pub struct Reader<'a, 't> {
     /// Where the next run starts, relative to the row's start, modulo 2³² or more: a run may have
     /// begun before it (runs).
     column: usize,
+    /// Number of the next row (hashed).
+    row: u32,
 }
 
 impl Reader<'_, '_> {
@@ -246,6 +270,9 @@ impl Reader<'_, '_> {
     pub fn dot(&mut self, x: &[i8]) -> i32 {
         if let Some(tables) = self.fast {
             return self.dot_of_runs(tables, x);
+        }
+        if let Positions::Hashed(hashed) = &self.weights.positions {
+            return self.dot_of_hashed(hashed, x);
         }
         let mut sum = 0i32;
         self.row(&mut |column, weight| {
@@ -262,7 +289,24 @@ impl Reader<'_, '_> {
             Positions::Every => self.every(visit),
             Positions::Runs(_) => self.runs(visit),
             Positions::Bitmap => self.bitmap(visit),
+            Positions::Hashed(hashed) => hashed.row(self.weights, self.next_row(), visit),
         }
+    }
+
+    fn next_row(&mut self) -> u32 {
+        self.row = self.row.wrapping_add(1);
+        self.row.wrapping_sub(1)
+    }
+
+    /// [`dot`](Self::dot) with the hash and the value's look-up in the loop.
+    #[inline(never)]
+    fn dot_of_hashed(&mut self, hashed: &Hashed, x: &[i8]) -> i32 {
+        let mut sum = 0i32;
+        hashed.row(self.weights, self.next_row(), |column, weight| {
+            let x = x.get(column).copied().unwrap_or(0) as i32;
+            sum = sum.wrapping_add(x * weight);
+        });
+        sum
     }
 
     fn every(&mut self, visit: &mut dyn FnMut(usize, i32)) {

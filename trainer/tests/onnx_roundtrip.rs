@@ -9,7 +9,8 @@ use prost::Message;
 use tract_onnx::pb::ModelProto;
 use trainer::files::WriteError;
 use trainer::graph::{
-    Graph, Grid, Op, Parameter, Parametrization, Quantization, ValueId, Window, reference,
+    Graph, Grid, HashedWeights, Op, Parameter, Parametrization, Quantization, SignWeights, ValueId,
+    Window, reference,
 };
 use trainer::onnx::{OnnxError, WriteOptions, read, read_bytes, write, write_bytes};
 
@@ -220,6 +221,90 @@ fn a_graph_without_operators() {
     let bytes = write_bytes(&graph, PLAIN).unwrap();
     assert_eq!(read_bytes("x.onnx", &bytes).unwrap(), graph);
     assert_eq!(tract(&bytes, &[4], &[1.0; 4]).unwrap(), [1.0; 4]);
+}
+
+/// A layer of hashed, one of binary and one of ternary weights.
+fn coded() -> Graph {
+    let mut graph = Graph::new("coded", "x", &[8]);
+    let forms = [
+        Parametrization::Hashed(HashedWeights::new(noise(1, 9), 77, true, [6, 8]).unwrap()),
+        Parametrization::Signs(SignWeights {
+            values: noise(2, 30),
+            ternary: false,
+            channels: 5,
+        }),
+        Parametrization::Signs(SignWeights {
+            values: noise(3, 20),
+            ternary: true,
+            channels: 1,
+        }),
+    ];
+    let mut x = graph.input;
+    for (i, (form, shape)) in forms.into_iter().zip([[6, 8], [5, 6], [4, 5]]).enumerate() {
+        let weight = graph.add_parameter(Parameter {
+            name: format!("w{i}"),
+            shape: shape.to_vec(),
+            parametrization: form,
+            grid: None,
+        });
+        let op = Op::Gemm { weight, bias: None };
+        x = graph.push(format!("fc{i}"), op, &[x]).unwrap();
+    }
+    graph
+}
+
+#[test]
+fn hashes_and_signs_survive() {
+    let graph = coded();
+    for options in [PLAIN, HALF] {
+        let again = read_bytes("coded.onnx", &write_bytes(&graph, options).unwrap()).unwrap();
+        let Parametrization::Hashed(hashed) = &again.parameters[0].parametrization else {
+            panic!("the hash is lost");
+        };
+        assert_eq!(hashed.hash().seed, 77);
+        if options == PLAIN {
+            assert_eq!(again.parameters[0], graph.parameters[0]);
+        }
+        for (read, written) in again.parameters.iter().zip(&graph.parameters).skip(1) {
+            let Parametrization::Signs(signs) = &read.parametrization else {
+                panic!("the signs are lost");
+            };
+            let Parametrization::Signs(before) = &written.parametrization else {
+                unreachable!();
+            };
+            assert_eq!(
+                (signs.ternary, signs.channels),
+                (before.ternary, before.channels)
+            );
+            assert_eq!(read.materialize(), written.materialize(), "to the bit");
+        }
+    }
+}
+
+#[test]
+fn hashes_and_signs_at_odds_with_the_weights_are_errors() {
+    let original = ModelProto::decode(&write_bytes(&coded(), PLAIN).unwrap()[..]).unwrap();
+    for (weight, from, to) in [
+        (0, "\"seed\":77", "\"seed\":78"),
+        (0, "\"signed\":true", "\"signed\":false"),
+        (0, "\"values\":\"", "\"values\":\"00000000"),
+        (0, "\"values\":\"", "\"values\":\"0"),
+        (0, "{", "{\"mask\":\"000000000000\","),
+        (1, "\"channels\":5", "\"channels\":4"),
+        (1, "\"channels\":5", "\"channels\":1"),
+        (2, "\"ternary\":true", "\"ternary\":false"),
+    ] {
+        let (mut model, key) = (original.clone(), format!("pith.parameter.w{weight}"));
+        let mut properties = model.metadata_props.iter_mut();
+        let property = properties.find(|p| p.key == key).unwrap();
+        assert!(property.value.contains(from), "{}", property.value);
+        property.value = property.value.replacen(from, to, 1);
+        let error = read_bytes("x.onnx", &model.encode_to_vec()).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("'{key}'")),
+            "{to}: {error}"
+        );
+    }
 }
 
 #[test]

@@ -11,8 +11,8 @@ use networks::{add, dense, gradients, one_step, perceptron};
 use std::path::Path;
 use trainer::data::{Augment, Dataset};
 use trainer::graph::{
-    Cell, Graph, Grid, Op, Parameter, Parametrization, Quantization, Recurrent, ValueId, Window,
-    reference,
+    Cell, Graph, Grid, HashedWeights, Op, Parameter, Parametrization, Quantization, Recurrent,
+    ValueId, Window, reference,
 };
 use trainer::onnx::{WriteOptions, write_bytes};
 use trainer::train::{
@@ -183,6 +183,58 @@ fn a_centroid_moves_by_the_sum_over_its_copies() {
         let expected = [zero, -1.0 - 2.0 + 2.0, 0.5];
         assert_exact(&gradients(&graph, &data)[0], &expected);
     }
+}
+
+#[test]
+fn a_hashed_value_moves_by_the_sum_over_its_copies() {
+    let hashed = |values: Vec<f32>| HashedWeights::new(values, 3, true, [2, 3]).unwrap();
+    let (graph, data) = linear(Parametrization::Hashed(hashed(vec![0.0; 2])));
+    // W by its values: 1 and −1 where the first stands, 10 and −10 where the second does.
+    let places = hashed(vec![1.0, 10.0]).expand();
+    let mut expected = [0.0; 2];
+    for (place, gradient) in places.iter().zip(GRADIENT) {
+        expected[usize::from(place.abs() > 5.0)] += f64::from(place.signum()) * gradient;
+    }
+    assert!(places.iter().any(|w| *w < 0.0) && places.iter().any(|w| *w > 0.0));
+    assert_exact(&gradients(&graph, &data)[0], &expected);
+}
+
+/// A step of plain gradient descent at rate 1, by LSQ's formula written out here.
+#[test]
+fn a_grids_steps_learn_where_they_are_asked_to() {
+    let values = vec![0.24, -0.3, 1.9, 0.35, -0.2, 0.1];
+    let (mut graph, data) = linear(Parametrization::Dense {
+        values: values.clone(),
+    });
+    let (step, max) = (0.5f64, 3);
+    graph.parameters[0].grid = Some(Grid {
+        scale: vec![step as f32],
+        max,
+    });
+    let (rounded, _) = linear(Parametrization::Dense {
+        values: graph.parameters[0].materialize(),
+    });
+    let weights = &gradients(&rounded, &data)[0];
+    let mut slope = 0.0;
+    for (value, gradient) in values.iter().zip(weights) {
+        let ratio = f64::from(*value) / step;
+        let inside = ratio.abs() < 3.0;
+        slope += gradient * if inside { ratio.round() - ratio } else { 3.0 };
+    }
+    slope /= (6.0f64 * 3.0).sqrt();
+    let config = TrainConfig {
+        learn_steps: true,
+        ..TrainConfig::default()
+    };
+    let after = one_step(&graph, &data, &config);
+    let learned = f64::from(after.parameters[0].grid.as_ref().unwrap().scale[0]);
+    let expected = step * (-slope / step).exp();
+    assert!((learned - expected).abs() < 1e-5, "{learned} {expected}");
+    assert!((learned - step).abs() > 1e-3, "it moves");
+    // The weight beyond the grid stays where it is.
+    assert_eq!(after.parameters[0].free()[2], 1.9);
+    let fixed = one_step(&graph, &data, &TrainConfig::default());
+    assert_eq!(fixed.parameters[0].grid, graph.parameters[0].grid);
 }
 
 #[test]

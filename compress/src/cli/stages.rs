@@ -1,7 +1,9 @@
 //! The flags that put stages in their order, or change those of a configuration file.
 
-use crate::pipeline::Stage;
-use crate::settings::{Mimic, Prune, PruneBy, Quantize, Settings};
+use crate::pipeline::{Stage, StagePass};
+use crate::settings::{
+    Binary, Hash, LearnedGrid, Mimic, Prune, PruneBy, Quantize, Settings, Signs, Ternary,
+};
 use clap::Args;
 use std::path::PathBuf;
 use trainer::command::Failure;
@@ -33,6 +35,16 @@ pub(super) struct StageArgs {
     /// What teacher's and student's logits are divided by before they are compared; 1 unless given.
     #[arg(long, value_name = "T")]
     temperature: Option<f64>,
+    /// Has a hash of each weight's place choose its value, of which there is one for RATIO weights (8
+    /// unless given); trains from the start, which needs data.
+    #[arg(long, value_name = "RATIO", num_args = 0..=1, require_equals = true, default_missing_value = "8")]
+    hash: Option<f64>,
+    /// Makes the weights between the first and the last layer ±1 times a scale per channel.
+    #[arg(long)]
+    binary: bool,
+    /// Makes the weights between the first and the last layer −1, 0 or 1 times a scale per channel.
+    #[arg(long)]
+    ternary: bool,
     /// Epochs of retraining altogether: the last stage that trains has one part of them, every one
     /// before it two.
     #[arg(long, value_name = "N")]
@@ -49,10 +61,30 @@ pub(super) struct StageArgs {
 
 impl StageArgs {
     /// Adds the stages asked for in their usual order, and changes those that are there.
-    pub(super) fn apply(&self, settings: &mut Settings) -> Result<(), Failure> {
+    /// `learned` are the bits of a grid whose steps are to be learned, where no other stage gives weights
+    /// their form.
+    pub(super) fn apply(
+        &self,
+        settings: &mut Settings,
+        learned: Option<u8>,
+    ) -> Result<(), Failure> {
         self.mimic(settings)?;
         self.prune(settings)?;
+        self.hash(settings)?;
+        if self.binary {
+            settings.only(Binary(Signs::continued()))?;
+        }
+        if self.ternary {
+            settings.only(Ternary(Signs::continued()))?;
+        }
         self.quantize(settings)?;
+        let own = settings
+            .stages
+            .iter()
+            .any(|s| s.name() == LearnedGrid::NAME);
+        if let Some(bits) = learned.filter(|_| own || !settings.has_form()) {
+            settings.only(LearnedGrid::continued())?.bits = bits;
+        }
         if let Some(seed) = self.seed {
             settings.seed = seed;
             settings.trainings_mut().for_each(|t| t.seed = seed);
@@ -109,6 +141,15 @@ impl StageArgs {
         Ok(())
     }
 
+    fn hash(&self, settings: &mut Settings) -> Result<(), Failure> {
+        if let Some(ratio) = self.hash {
+            let hash = settings.only(Hash::default())?;
+            hash.ratio = ratio;
+            hash.values.clear();
+        }
+        Ok(())
+    }
+
     fn quantize(&self, settings: &mut Settings) -> Result<(), Failure> {
         if let Some(bits) = self.quantize {
             let quantize = settings.only(Quantize::continued())?;
@@ -141,7 +182,7 @@ mod tests {
 
     #[test]
     fn epochs_are_shared_out_to_the_last() {
-        assert_eq!(parts(10, 0), [0; 0]);
+        assert_eq!(parts(10, 0), Vec::<usize>::new());
         assert_eq!(parts(10, 1), [10]);
         assert_eq!(parts(10, 2), [7, 3]);
         assert_eq!(parts(15, 2), [10, 5]);

@@ -58,6 +58,7 @@ pub(crate) fn encoding(stored: &Weights) -> String {
         Positions::Every => values,
         Positions::Runs(_) => format!("runs+{values}"),
         Positions::Bitmap => format!("bitmap+{values}"),
+        Positions::Hashed(_) => format!("hashed+{values}"),
     }
 }
 
@@ -80,7 +81,7 @@ pub fn recount(model: &Model) -> Option<Recount> {
     let program = decode(model);
     let written = |stored: operator::Linear, linear: &Linear| {
         let stored = &stored.weights;
-        weights::find(&linear.weights, &encoding(stored), stored.stream())
+        weights::find(linear, &encoding(stored), stored.stream())
     };
     let forms: Vec<Vec<Written>> = model
         .operators()

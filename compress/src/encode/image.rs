@@ -2,7 +2,7 @@
 
 use super::ledger::{Category, Ledger};
 use super::operators;
-use super::weights::{self, Coding, Written};
+use super::weights::{self, Coding, Written, hashed};
 use super::writer::Writer;
 use crate::plan::{self, ArenaPlan};
 use crate::program::{Kind, Linear, Operator, Program, Tensor};
@@ -64,7 +64,13 @@ pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError>
         .iter()
         .map(|op| {
             let coding = allowed(program, op, coding);
-            let written = |linear: &Linear| weights::write(&linear.weights, coding);
+            let written = |linear: &Linear| {
+                let best = weights::write(&linear.weights, coding);
+                match coding {
+                    Coding::Plain => best,
+                    _ => hashed::or_hashed(best, linear),
+                }
+            };
             op.kind.linears().into_iter().map(written).collect()
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use crate::program::{Block, Kind, Linear, Recurrent};
 use no_std_core::operator;
-use no_std_core::weights::Weights;
+use no_std_core::weights::{Positions, Weights};
 
 pub(super) fn kind(place: usize, op: &operator::Operator) -> Kind {
     let channels = op.input.shape.channels;
@@ -190,6 +190,10 @@ fn linear(place: String, stored: &operator::Linear, shape: Vec<usize>) -> Linear
         rows,
         columns,
         weights: weights(&stored.weights),
+        hashed: match stored.weights.positions {
+            Positions::Hashed(hashed) => Some(hashed),
+            _ => None,
+        },
         multipliers: (0..distinct).map(|_| multipliers.take()).collect(),
         biases: (0..rows).map(|_| biases.take()).collect(),
         bias_shift: stored.bias_shift(),

@@ -1,10 +1,13 @@
 //! The cheapest form of a weight matrix, found by writing all of them.
 
+pub(super) mod hashed;
+
 use super::bits::BitWriter;
 use super::code::{Code, Counts, entropy_bits};
 use super::ledger::Category;
 use super::runs::classes;
 use super::writer::Writer;
+use crate::program::Linear;
 use no_std_core::weights::{TABLE_BITS, form, index_bits};
 
 /// Which forms the encoder may use.
@@ -67,9 +70,10 @@ pub(super) fn write(weights: &[i8], coding: Coding) -> Written {
 }
 
 /// The form that has just this name and these coded bytes.
-pub(super) fn find(weights: &[i8], encoding: &str, stream: &[u8]) -> Option<Written> {
-    forms(weights, Coding::Smallest)
+pub(super) fn find(linear: &Linear, encoding: &str, stream: &[u8]) -> Option<Written> {
+    forms(&linear.weights, Coding::Smallest)
         .into_iter()
+        .chain(hashed::forms(linear))
         .find(|form| form.encoding == encoding && form.stream == stream)
 }
 

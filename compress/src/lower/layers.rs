@@ -172,6 +172,7 @@ impl Lowering<'_> {
             rows,
             columns: taps * in_group,
             weights: weights.collect(),
+            hashed: None,
             scales: vec![scale.into()],
             biases: real_biases(self.graph, bias, rows)?,
         })

@@ -1,7 +1,8 @@
 use super::{LowerError, refused};
 use crate::program::{Linear, Tensor};
+use no_std_core::hashed::Hashed;
 use no_std_core::numerics::{MAX_BIAS, MAX_ROW, Multiplier, Output};
-use trainer::graph::{Graph, Grid, ParamId, Parameter};
+use trainer::graph::{Graph, Grid, ParamId, Parameter, Parametrization};
 
 /// Largest error that storing a bias with fewer bits may add to an activation, in integer steps.
 const BIAS_TOLERANCE: f64 = 1.0 / 8.0;
@@ -27,6 +28,8 @@ pub(super) struct Matrix {
     pub(super) columns: usize,
     /// Row-major.
     pub(super) weights: Vec<i8>,
+    /// The hash that the weights came from, if any.
+    pub(super) hashed: Option<Hashed>,
     /// Of the weights: one for all rows, or one per row.
     pub(super) scales: Vec<f64>,
     /// Per row.
@@ -58,6 +61,7 @@ impl Matrix {
                 .enumerate()
                 .flat_map(row)
                 .collect(),
+            hashed: hashed(parameter, order),
             scales: grid.scale.iter().map(|&s| s.into()).collect(),
             biases: real_biases(graph, bias, rows)?,
         })
@@ -71,6 +75,7 @@ impl Matrix {
             rows: 1,
             columns,
             weights: vec![1; columns],
+            hashed: None,
             scales: vec![factor],
             biases: vec![0.0],
         }
@@ -114,12 +119,30 @@ impl Matrix {
             rows: self.rows,
             columns: self.columns,
             weights: self.weights.clone(),
+            hashed: self.hashed,
             multipliers: scales.iter().map(|s| multiplier(s / y)).collect(),
             biases: exact.iter().map(|&b| rounded(b, bias_shift)).collect(),
             bias_shift,
             range,
         })
     }
+}
+
+/// The hash of a parameter whose columns come in the order given. An order that the image cannot say
+/// makes a hash that does not explain the weights, which the encoder sees.
+fn hashed(parameter: &Parameter, order: &[usize]) -> Option<Hashed> {
+    let Parametrization::Hashed(hashed) = &parameter.parametrization else {
+        return None;
+    };
+    // From channel to channel, a whole plane of the channels-first order.
+    let plane = order.get(1).copied().unwrap_or(1).max(1);
+    let channels = order
+        .len()
+        .checked_div(plane)
+        .filter(|c| c * plane == order.len());
+    let hash = hashed.hash();
+    let channels = channels.unwrap_or(1) as u32;
+    Some(Hashed { hash, channels })
 }
 
 /// A parameter's grid and its values before rounding.

@@ -136,9 +136,14 @@ pub fn tighten(parameter: &mut Parameter) {
     }
 }
 
-/// One grid for the tensor, its largest magnitude at the grid's end.
+/// One grid for the tensor, its largest magnitude at the grid's end. Binary and ternary weights lie on
+/// a grid of their own.
 pub fn per_tensor_grid(graph: &mut Graph, id: ParamId, max: i32) {
     let parameter = &mut graph.parameters[id.0];
+    if let Parametrization::Signs(weights) = &parameter.parametrization {
+        parameter.grid = Some(weights.grid());
+        return;
+    }
     let latent = parameter.latent();
     let largest = latent.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     parameter.grid = Some(Grid {
@@ -147,14 +152,24 @@ pub fn per_tensor_grid(graph: &mut Graph, id: ParamId, max: i32) {
     });
 }
 
+/// Whether a tensor's first axis are a transposed convolution's inputs.
+pub(super) fn is_transposed(graph: &Graph, id: ParamId) -> bool {
+    let reads = |op: &Op| matches!(op, Op::ConvTranspose { weight, .. } if *weight == id);
+    graph.nodes.iter().any(|node| reads(&node.op))
+}
+
 /// Share of the tensor's largest magnitude below which a channel's grid gets no finer: a channel of
 /// next to nothing would need biases beyond 32 bits in its tiny steps.
 const LEAST_CHANNEL: f32 = 1.0 / 1024.0;
 
-/// One grid for each output channel, for dense forms; for the tensor where its first axis is another.
+/// One grid for each output channel, for dense forms; for the tensor where its first axis is another,
+/// and where channels share their values.
 pub fn per_channel_grid(graph: &mut Graph, id: ParamId, max: i32) {
-    let transposed = |op: &Op| matches!(op, Op::ConvTranspose { weight, .. } if *weight == id);
-    if graph.nodes.iter().any(|node| transposed(&node.op)) {
+    let whole = matches!(
+        graph.parameter(id).parametrization,
+        Parametrization::Hashed(_) | Parametrization::Signs(_)
+    );
+    if whole || is_transposed(graph, id) {
         return per_tensor_grid(graph, id, max);
     }
     let parameter = &mut graph.parameters[id.0];

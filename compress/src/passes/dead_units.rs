@@ -213,9 +213,21 @@ fn retain(parameter: &mut Parameter, axis: usize, keep: impl Fn(usize) -> bool) 
             retain_places(mask, &keep);
         }
         Parametrization::Shared { indices, .. } => retain_places(indices, &keep),
+        Parametrization::Signs(weights) => retain_places(&mut weights.values, &keep),
+        // The hash does not know the places that are left.
+        Parametrization::Hashed(weights) => {
+            let mut values = weights.expand();
+            retain_places(&mut values, &keep);
+            parameter.parametrization = Parametrization::Dense { values };
+        }
     }
     let after = (0..before).filter(|&i| keep(i)).count();
     parameter.shape[axis] = parameter.shape[axis] * after / before;
+    if let Parametrization::Signs(weights) = &mut parameter.parametrization
+        && weights.channels > 1
+    {
+        weights.channels = parameter.shape[0];
+    }
 }
 
 fn retain_places<T>(items: &mut Vec<T>, keep: &impl Fn(usize) -> bool) {

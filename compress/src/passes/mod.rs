@@ -3,17 +3,21 @@
 //! [`Stage`](crate::pipeline::Stage); the others are what these are made of.
 
 mod bias_correction;
+pub mod choice;
 pub mod codebook;
 mod dead_units;
 mod equalize;
 pub mod fine_tune;
 mod fold;
+pub mod grid;
+pub mod hash;
 pub mod mimic;
 mod normalize;
 pub mod post_training;
 pub mod prune;
 pub mod quantize;
 pub mod sensitivity;
+pub mod signs;
 mod simplify;
 pub mod stream;
 mod unquantize;

@@ -3,7 +3,9 @@ use crate::calibrate::CalibrateError;
 use crate::encode::EncodeError;
 use crate::host::HostError;
 use crate::lower::LowerError;
+use crate::passes::choice::SkipError;
 use crate::passes::codebook::CodebookError;
+use crate::passes::hash::HashError;
 use crate::passes::mimic::MimicError;
 use crate::passes::stream::StreamError;
 use crate::settings::SettingError;
@@ -25,6 +27,10 @@ pub enum CompressError {
     Codebook(#[from] CodebookError),
     #[error(transparent)]
     Mimic(#[from] MimicError),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error(transparent)]
+    Skip(#[from] SkipError),
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
     #[error(transparent)]
@@ -69,6 +75,20 @@ pub enum OrderError {
         before: usize,
         /// Its pass.
         fixing: &'static str,
+    },
+    /// One whose form of weights keeps nothing of what a stage before made of them.
+    #[error(
+        "stage {at} ({name}) gives weights a form in which what stage {before} ({lost}) made of them is lost; leave one of them out"
+    )]
+    Forgotten {
+        /// Its place, from 1.
+        at: usize,
+        /// Its pass.
+        name: &'static str,
+        /// Place of the stage before.
+        before: usize,
+        /// Its pass.
+        lost: &'static str,
     },
     /// One that begins anew, behind another.
     #[error(

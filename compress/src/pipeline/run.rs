@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use no_std_core::Model;
 use std::time::Instant;
 use trainer::data::Dataset;
-use trainer::graph::Graph;
+use trainer::graph::{Graph, Parameter, Parametrization};
 use trainer::train::{
     DeviceChoice, Hook, Progress, TrainConfig, TrainError, distill, error_percent,
 };
@@ -208,11 +208,20 @@ impl<'a> Run<'a> {
     }
 
     fn coding(&self) -> Coding {
-        let coded = !self.settings.stages.is_empty() || self.settings.grid < 8;
+        let asked = !self.settings.stages.is_empty() || self.settings.grid < 8;
+        let coded = asked || self.graph.parameters.iter().any(is_coded);
         match (coded, self.settings.huffman) {
             (_, Some(true)) | (true, None) => Coding::Smallest,
             (true, Some(false)) => Coding::Packed,
             (false, _) => Coding::Plain,
         }
     }
+}
+
+/// Whether a parameter is made for a coded form, and would be many times larger in a plain one.
+fn is_coded(parameter: &Parameter) -> bool {
+    matches!(
+        parameter.parametrization,
+        Parametrization::Hashed(_) | Parametrization::Signs(_)
+    )
 }

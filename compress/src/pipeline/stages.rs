@@ -2,7 +2,9 @@
 
 use super::{CompressError, OrderError, Run};
 use crate::passes::weights;
-use crate::settings::{FineTune, Mimic, Prune, Quantize, SettingError};
+use crate::settings::{
+    Binary, FineTune, Hash, LearnedGrid, Mimic, Prune, Quantize, SettingError, Ternary,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,6 +31,12 @@ pub(crate) enum Effect {
 pub(crate) trait Pass {
     /// What it does to the network.
     fn effect(&self) -> Effect;
+
+    /// Whether its weights are of a form that keeps nothing of what stages made of them before, such
+    /// as zeros.
+    fn forgets(&self) -> bool {
+        false
+    }
 
     /// Refuses settings out of their range.
     fn check(&self) -> Result<(), SettingError>;
@@ -122,6 +130,14 @@ stages! {
     "fine-tune" => FineTune,
     /// Magnitude pruning with retraining.
     "prune" => Prune,
+    /// Values that a hash of each weight's place chooses, trained from the start.
+    "hash" => Hash,
+    /// Weights of two values, trained straight through.
+    "binary" => Binary,
+    /// Weights of three values, trained straight through.
+    "ternary" => Ternary,
+    /// Integers of a few bits whose steps are learned, trained through the integers.
+    "grid" => LearnedGrid,
     /// Weight sharing by a codebook per layer, trained through the integers.
     "quantize" => Quantize,
 }
@@ -171,6 +187,15 @@ pub(crate) fn check_order(stages: &[Stage]) -> Result<(), OrderError> {
                 name,
                 before: lost + 1,
                 lost: stages[lost].name(),
+            });
+        }
+        let changed = stages[..place].iter().position(|s| is(s, Effect::Weights));
+        if let Some(changed) = changed.filter(|_| stage.pass().forgets()) {
+            return Err(OrderError::Forgotten {
+                at,
+                name,
+                before: changed + 1,
+                lost: stages[changed].name(),
             });
         }
         if let Some(fixed) = stages[..place].iter().position(|s| is(s, Effect::Form)) {

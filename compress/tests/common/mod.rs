@@ -82,6 +82,7 @@ pub fn linear(
         name: "w".into(),
         shape: vec![rows, columns],
         rows,
+        hashed: None,
         columns,
         weights,
         multipliers,

@@ -3,18 +3,23 @@
 //! Shapes are per example: the batch axis is never written down, and every operator works on any
 //! batch. Image values are `[channels, height, width]`, as in ONNX.
 
+mod hashed;
+mod learned;
 mod op;
 mod parameter;
 mod recurrent;
 pub mod reference;
 mod shape;
+mod signs;
 pub(crate) mod strides;
 mod unary;
 
+pub use hashed::HashedWeights;
 pub use op::{Affine, DynamicOutput, Op, Window};
 pub use parameter::{Grid, ParamId, Parameter, Parametrization, nearest};
 pub use recurrent::{Cell, Recurrent};
 pub use shape::ShapeError;
+pub use signs::SignWeights;
 pub use unary::Unary;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,4 @@
+use super::{HashedWeights, SignWeights};
 use serde::{Deserialize, Serialize};
 
 /// A parameter's place in [`Graph::parameters`](super::Graph::parameters).
@@ -54,6 +55,10 @@ pub enum Parametrization {
         /// The centroids, at least one, in ascending order.
         codebook: Vec<f32>,
     },
+    /// Each entry a value that the hash of its place chooses (HashedNets).
+    Hashed(HashedWeights),
+    /// Two or three values: ±α, and 0.
+    Signs(SignWeights),
 }
 
 /// The place of the entry nearest to `value` in an ascending, non-empty codebook.
@@ -132,6 +137,8 @@ impl Parameter {
             | Parametrization::Masked { values, .. }
             | Parametrization::Clustered { values, .. } => values,
             Parametrization::Shared { codebook, .. } => codebook,
+            Parametrization::Hashed(weights) => weights.values(),
+            Parametrization::Signs(weights) => &weights.values,
         }
     }
 
@@ -142,6 +149,8 @@ impl Parameter {
             | Parametrization::Masked { values, .. }
             | Parametrization::Clustered { values, .. } => values,
             Parametrization::Shared { codebook, .. } => codebook,
+            Parametrization::Hashed(weights) => weights.values_mut(),
+            Parametrization::Signs(weights) => &mut weights.values,
         }
     }
 
@@ -171,6 +180,8 @@ impl Parameter {
                 };
                 values.iter().zip(mask).map(project).collect()
             }
+            Parametrization::Hashed(weights) => weights.expand(),
+            Parametrization::Signs(weights) => weights.expand(),
         }
     }
 
@@ -187,8 +198,8 @@ impl Parameter {
         values
     }
 
-    /// The gradient of the free parameters, from that of W: masked entries get none, a centroid the
-    /// sum over its copies. Rounding to the grid passes gradients straight through.
+    /// The gradient of the free parameters, from that of W: masked entries get none, a centroid or a
+    /// hashed value the sum over its copies. Rounding to the grid passes gradients straight through.
     ///
     /// # Panics
     /// When the gradient is not as long as W.
@@ -218,6 +229,8 @@ impl Parameter {
                 }
                 sums
             }
+            Parametrization::Hashed(weights) => weights.pull_back(gradient),
+            Parametrization::Signs(weights) => weights.pull_back(gradient),
         }
     }
 }

@@ -3,7 +3,9 @@
 //! survive to the bit.
 
 use super::error::{Fault, Place, Reason};
-use crate::graph::{Graph, Grid, Parameter, Parametrization, Quantization, Value};
+use crate::graph::{
+    Graph, Grid, HashedWeights, Parameter, Parametrization, Quantization, SignWeights, Value,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tract_onnx::pb::StringStringEntryProto;
@@ -21,7 +23,7 @@ const MAX_GRID: i32 = 32767;
 const WAY_OUT: &str = "another tool changed the model, \
     remove the metadata that starts with 'pith.' to import the weights alone";
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ParameterEntry {
     /// One bit per element, the first lowest.
@@ -30,7 +32,27 @@ struct ParameterEntry {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     shared: Option<SharedEntry>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    hashed: Option<HashedEntry>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    signs: Option<SignsEntry>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     grid: Option<GridEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HashedEntry {
+    values: String,
+    seed: u32,
+    signed: bool,
+}
+
+/// The values are W, which they make again: those that training had are not kept.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignsEntry {
+    ternary: bool,
+    channels: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,6 +78,19 @@ struct QuantizationEntry {
     zero_point: i32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     int16: bool,
+}
+
+impl ParameterEntry {
+    /// How many parametrizations are described.
+    fn forms(&self) -> usize {
+        let forms = [
+            self.mask.is_some(),
+            self.shared.is_some(),
+            self.hashed.is_some(),
+            self.signs.is_some(),
+        ];
+        forms.into_iter().filter(|&there| there).count()
+    }
 }
 
 /// The properties of a graph, in a fixed order.
@@ -87,31 +122,44 @@ pub(super) fn properties(graph: &Graph) -> Result<Vec<StringStringEntryProto>, s
 }
 
 fn parameter_entry(parameter: &Parameter) -> Option<ParameterEntry> {
-    let (mask, shared) = match &parameter.parametrization {
-        Parametrization::Dense { .. } | Parametrization::Clustered { .. } => (None, None),
+    let mut entry = ParameterEntry::default();
+    match &parameter.parametrization {
+        Parametrization::Dense { .. } | Parametrization::Clustered { .. } => {}
         Parametrization::Masked { mask, .. } => {
             let bits = mask.iter().map(|&keep| u32::from(keep));
-            (Some(pack(bits, 1)), None)
+            entry.mask = Some(pack(bits, 1));
         }
         Parametrization::Shared {
             codebook,
             indices,
             pinned_zero,
         } => {
-            let shared = SharedEntry {
+            entry.shared = Some(SharedEntry {
                 codebook: floats_to_hex(codebook),
                 indices: pack(indices.iter().copied(), index_bits(codebook.len())),
                 pinned_zero: *pinned_zero,
-            };
-            (None, Some(shared))
+            });
         }
-    };
-    let grid = parameter.grid.as_ref().map(|grid| GridEntry {
+        Parametrization::Hashed(weights) => {
+            let hash = weights.hash();
+            entry.hashed = Some(HashedEntry {
+                values: floats_to_hex(weights.values()),
+                seed: hash.seed,
+                signed: hash.signed,
+            });
+        }
+        Parametrization::Signs(weights) => {
+            entry.signs = Some(SignsEntry {
+                ternary: weights.ternary,
+                channels: weights.channels,
+            });
+        }
+    }
+    entry.grid = parameter.grid.as_ref().map(|grid| GridEntry {
         scale: floats_to_hex(&grid.scale),
         max: grid.max,
     });
-    let entry = ParameterEntry { mask, shared, grid };
-    (entry.mask.is_some() || entry.shared.is_some() || entry.grid.is_some()).then_some(entry)
+    (entry.forms() > 0 || entry.grid.is_some()).then_some(entry)
 }
 
 /// Applies a file's properties to the graph read from it.
@@ -153,7 +201,7 @@ fn apply_parameter(graph: &mut Graph, name: &str, json: &str) -> Result<(), Stri
     let described = Parameter {
         name: parameter.name.clone(),
         shape: parameter.shape.clone(),
-        parametrization: parametrization(&entry, &weights)?,
+        parametrization: parametrization(&entry, &parameter.shape, &weights)?,
         grid: entry.grid.map(|g| grid(g, channels)).transpose()?,
     };
     if described.materialize() != weights {
@@ -163,33 +211,68 @@ fn apply_parameter(graph: &mut Graph, name: &str, json: &str) -> Result<(), Stri
     Ok(())
 }
 
-fn parametrization(entry: &ParameterEntry, weights: &[f32]) -> Result<Parametrization, String> {
-    let values = weights.to_vec();
-    match (&entry.mask, &entry.shared) {
-        (None, None) => Ok(Parametrization::Dense { values }),
-        (Some(mask), None) => {
-            let bits = unpack(mask, 1, weights.len()).ok_or("has a mask of another length")?;
-            let mask = bits.into_iter().map(|b| b == 1).collect();
-            Ok(Parametrization::Masked { values, mask })
-        }
-        (None, Some(shared)) => {
-            let codebook = floats_from_hex(&shared.codebook).ok_or("has a damaged codebook")?;
-            let indices = unpack(&shared.indices, index_bits(codebook.len()), weights.len())
-                .ok_or("has indices of another length")?;
-            if indices.iter().any(|&i| i as usize >= codebook.len()) {
-                return Err("has an index beyond the codebook".to_owned());
-            }
-            if shared.pinned_zero && codebook.first() != Some(&0.0) {
-                return Err("has a pinned zero that is not 0".to_owned());
-            }
-            Ok(Parametrization::Shared {
-                codebook,
-                indices,
-                pinned_zero: shared.pinned_zero,
-            })
-        }
-        (Some(_), Some(_)) => Err("has both a mask and a codebook".to_owned()),
+fn parametrization(
+    entry: &ParameterEntry,
+    shape: &[usize],
+    weights: &[f32],
+) -> Result<Parametrization, String> {
+    if entry.forms() > 1 {
+        return Err("has more than one of a mask, a codebook, a hash and signs".to_owned());
     }
+    let values = weights.to_vec();
+    if let Some(mask) = &entry.mask {
+        let bits = unpack(mask, 1, weights.len()).ok_or("has a mask of another length")?;
+        let mask = bits.into_iter().map(|b| b == 1).collect();
+        return Ok(Parametrization::Masked { values, mask });
+    }
+    if let Some(entry) = &entry.shared {
+        return shared(entry, weights.len());
+    }
+    if let Some(entry) = &entry.hashed {
+        return hashed(entry, shape, weights.len());
+    }
+    if let Some(entry) = &entry.signs {
+        return signs(entry, shape, values);
+    }
+    Ok(Parametrization::Dense { values })
+}
+
+fn shared(entry: &SharedEntry, count: usize) -> Result<Parametrization, String> {
+    let codebook = floats_from_hex(&entry.codebook).ok_or("has a damaged codebook")?;
+    let indices = unpack(&entry.indices, index_bits(codebook.len()), count)
+        .ok_or("has indices of another length")?;
+    if indices.iter().any(|&i| i as usize >= codebook.len()) {
+        return Err("has an index beyond the codebook".to_owned());
+    }
+    if entry.pinned_zero && codebook.first() != Some(&0.0) {
+        return Err("has a pinned zero that is not 0".to_owned());
+    }
+    Ok(Parametrization::Shared {
+        codebook,
+        indices,
+        pinned_zero: entry.pinned_zero,
+    })
+}
+
+fn hashed(entry: &HashedEntry, shape: &[usize], count: usize) -> Result<Parametrization, String> {
+    let values = floats_from_hex(&entry.values).ok_or("has damaged hashed values")?;
+    let rows = shape.first().copied().unwrap_or(1);
+    let columns = count.checked_div(rows).unwrap_or(0);
+    let weights = HashedWeights::new(values, entry.seed, entry.signed, [rows, columns])?;
+    Ok(Parametrization::Hashed(weights))
+}
+
+fn signs(entry: &SignsEntry, shape: &[usize], values: Vec<f32>) -> Result<Parametrization, String> {
+    let rows = shape.first().copied().unwrap_or(1);
+    if entry.channels != 1 && entry.channels != rows {
+        let scales = entry.channels;
+        return Err(format!("has signs of {scales} scales for {rows} channels"));
+    }
+    Ok(Parametrization::Signs(SignWeights {
+        values,
+        ternary: entry.ternary,
+        channels: entry.channels,
+    }))
 }
 
 fn grid(entry: GridEntry, channels: usize) -> Result<Grid, String> {

@@ -206,6 +206,8 @@ pub struct TrainConfig {
     pub soft: f64,
     /// What logits are divided by before the softmax, the teachers' and the student's.
     pub temperature: f64,
+    /// Whether the steps of integer grids are learned with the weights on them (LSQ).
+    pub learn_steps: bool,
     /// Distortion of training images.
     pub augment: Augment,
     /// Of shuffling, augmentation and dropout.
@@ -244,6 +246,7 @@ impl Default for TrainConfig {
             label_smoothing: 0.0,
             soft: 1.0,
             temperature: 1.0,
+            learn_steps: false,
             augment: Augment::default(),
             seed: 1,
             patience: 0,

@@ -8,7 +8,7 @@ use super::optimizer::State;
 use super::teachers::{Teachers, check_teachers};
 use super::{Progress, TrainError, interrupt};
 use crate::data::Dataset;
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, Op, Parameter};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -379,7 +379,7 @@ impl Run<'_> {
             .map(|(tensor, parameter)| {
                 tensor
                     .grad_remove(&mut gradients)
-                    .map(|g| parameter.pull_back(&host(g)))
+                    .map(|g| self.pull_back(parameter, host(g)))
             })
             .collect();
         let loss = host(loss.reshape([1]))
@@ -399,6 +399,14 @@ impl Run<'_> {
             self.teachers.targets(&x)
         };
         (!self.teachers.is_empty()).then(ask)
+    }
+
+    fn pull_back(&self, parameter: &Parameter, gradient: Vec<f32>) -> Vec<f32> {
+        if self.config.learn_steps {
+            parameter.pull_back_with_steps(gradient)
+        } else {
+            parameter.pull_back(&gradient)
+        }
     }
 
     /// Examples as augmented: what is drawn depends on seed, epoch and example alone.

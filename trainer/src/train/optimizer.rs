@@ -12,6 +12,9 @@
 //! | adamw | adam, with `w −= αλw` apart from the gradient (Loshchilov & Hutter 2019) |
 //! | lamb | `u` = adamw's step at rate 1; `w −= α·‖w‖/‖u‖·u` for weights, `w −= αu` for biases (You et al. 2020) |
 //!
+//! Learned steps s of integer grids come behind a parameter's free values; rules move ln s by the
+//! gradient over s, without decay.
+//!
 //! With lamb a rate is the share by which a tensor of weights changes in a step, whatever the scale of
 //! its inputs: a first layer that reads pixels of 0…255 has weights 255 times smaller than one that
 //! reads 0…1, and learns the same.
@@ -32,6 +35,19 @@ struct Memory {
 pub(super) struct State {
     step: u64,
     memories: Vec<Memory>,
+    /// Of the learned steps of each parameter's integer grid.
+    #[serde(default)]
+    steps: Vec<Memory>,
+}
+
+impl Memory {
+    /// Empty, unless it is already of so many values.
+    fn fit(&mut self, count: usize) {
+        if self.first.len() != count {
+            self.first = vec![0.0; count];
+            self.second = vec![0.0; count];
+        }
+    }
 }
 
 impl State {
@@ -46,23 +62,30 @@ impl State {
     ) {
         self.step += 1;
         let clip = clip_factor(gradients, config.clip_norm);
-        self.memories
-            .resize_with(graph.parameters.len(), Memory::default);
-        for ((parameter, gradient), memory) in graph
+        for memories in [&mut self.memories, &mut self.steps] {
+            memories.resize_with(graph.parameters.len(), Memory::default);
+        }
+        for (((parameter, gradient), memory), of_steps) in graph
             .parameters
             .iter_mut()
             .zip(gradients)
             .zip(&mut self.memories)
+            .zip(&mut self.steps)
         {
             if let Some(gradient) = gradient {
                 let mut gradient: Vec<f32> = gradient.iter().map(|g| g * clip).collect();
+                let steps = gradient.split_off(parameter.free().len());
                 regularize(parameter, &mut gradient, config);
-                if memory.first.len() != gradient.len() {
-                    *memory = Memory {
-                        first: vec![0.0; gradient.len()],
-                        second: vec![0.0; gradient.len()],
-                    };
-                }
+                memory.fit(gradient.len());
+                of_steps.fit(steps.len());
+                move_steps(
+                    parameter,
+                    &steps,
+                    of_steps,
+                    config.optimizer,
+                    rate,
+                    self.step,
+                );
                 let decay = if is_weight(parameter) { config.l2 } else { 0.0 };
                 if config.optimizer == Optimizer::Lamb {
                     lamb_step(parameter, &gradient, memory, rate, self.step, decay);
@@ -146,16 +169,38 @@ fn regularize(parameter: &Parameter, gradient: &mut [f32], config: &TrainConfig)
         return;
     }
     let penalty = |w: f32| l2 * w + l1 * if w == 0.0 { 0.0 } else { w.signum() };
-    if let Parametrization::Shared { codebook, .. } = &parameter.parametrization {
-        // The penalty is on W: a centroid bears that of every copy.
-        let copies = parameter.pull_back(&vec![1.0; parameter.len()]);
-        for ((g, &c), copies) in gradient.iter_mut().zip(codebook).zip(copies) {
-            *g += copies * penalty(c);
-        }
-    } else {
-        let weights = gradient.iter_mut().zip(parameter.free());
-        weights.for_each(|(g, &w)| *g += penalty(w));
-    }
+    // The penalty is on W: a centroid bears that of every copy.
+    let copies = match &parameter.parametrization {
+        Parametrization::Shared { .. } => parameter.pull_back(&vec![1.0; parameter.len()]),
+        Parametrization::Hashed(weights) => weights.copies(),
+        _ => vec![1.0; gradient.len()],
+    };
+    let weights = gradient.iter_mut().zip(parameter.free());
+    weights
+        .zip(copies)
+        .for_each(|((g, &w), copies)| *g += copies * penalty(w));
+}
+
+/// Moves the logarithms of a grid's steps, of which there may be none.
+fn move_steps(
+    parameter: &mut Parameter,
+    gradient: &[f32],
+    memory: &mut Memory,
+    rule: Optimizer,
+    rate: f64,
+    t: u64,
+) {
+    let Some(grid) = parameter.grid.as_mut().filter(|_| !gradient.is_empty()) else {
+        return;
+    };
+    let mut logarithms: Vec<f32> = grid.scale.iter().map(|s| s.ln()).collect();
+    let relative: Vec<f32> = gradient
+        .iter()
+        .zip(&grid.scale)
+        .map(|(g, s)| g / s)
+        .collect();
+    step(&mut logarithms, &relative, memory, rule, rate, t, 0.0);
+    grid.move_steps(&logarithms);
 }
 
 /// AdamW's step, made as long as the living weights are.

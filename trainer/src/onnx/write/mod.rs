@@ -9,7 +9,7 @@ mod writer;
 use super::OnnxError;
 use super::metadata;
 use crate::files::write_atomically;
-use crate::graph::{Graph, Node, Op, ParamId, Unary, Value, ValueId};
+use crate::graph::{Graph, Node, Op, ParamId, Parametrization, Unary, Value, ValueId};
 use half::f16;
 use prost::Message;
 use std::collections::HashSet;
@@ -134,6 +134,7 @@ fn halves(graph: &Graph, options: WriteOptions) -> Vec<ParamId> {
         options.f16
             && !options.qdq
             && parameter.grid.is_none()
+            && !matches!(parameter.parametrization, Parametrization::Signs(_))
             && parameter.free().iter().all(finite)
     };
     let mut ids: Vec<ParamId> = linear.filter(fits).collect();

@@ -1,0 +1,154 @@
+//! Stages that give weights another form while they learn: hashed, binary, ternary, on grids whose
+//! steps are learned. From training to the file.
+
+#[path = "../../trainer/tests/common/terminal.rs"]
+mod terminal;
+
+use serde_json::Value;
+use terminal::Terminal;
+use trainer::arch::Architecture;
+use trainer::graph::Parametrization;
+use trainer::onnx::{self, WriteOptions};
+
+const DATA: &str = "glyphs:1000";
+
+/// Percent of errors after so little training, where guessing makes 90.
+const LEARNED: f64 = 30.0;
+
+/// A folder with `m.onnx`, an untrained network of 784-32-24-10.
+fn open() -> Terminal {
+    let t = Terminal::new(env!("CARGO_BIN_EXE_compress"));
+    let architecture = Architecture::resolve("mlp:32-24").expect("an architecture");
+    let graph = architecture.build(&[1, 28, 28], 10, 1).expect("builds");
+    onnx::write(&graph, &t.path("m.onnx"), WriteOptions::default()).expect("writes");
+    t
+}
+
+fn error(report: &Value) -> f64 {
+    report["image"]["value"].as_f64().expect("an error")
+}
+
+fn encodings(report: &Value) -> Vec<&str> {
+    let layers = report["layers"].as_array().expect("a list").iter();
+    let text = |layer: &Value| layer["encoding"].as_str().map(str::len);
+    assert!(layers.clone().all(|l| text(l).is_some()));
+    layers.filter_map(|l| l["encoding"].as_str()).collect()
+}
+
+fn bytes(report: &Value, layer: usize) -> u64 {
+    report["layers"][layer]["bytes"].as_u64().expect("bytes")
+}
+
+#[test]
+fn a_hashed_network_learns_from_the_start_and_is_stored_as_its_values() {
+    let t = open();
+    t.write(
+        "c.toml",
+        "[[stages]]\npass = 'hash'\nratio = 8\nskip = ['fc3']\ntrain = { epochs = 20, batch = 32 }",
+    );
+    t.says(&format!(
+        "compress --config c.toml m.onnx --data {DATA} --report r.json --onnx h.onnx"
+    ));
+    let report = t.json("r.json");
+    assert!(error(&report) < LEARNED, "{}", error(&report));
+    assert_eq!(encodings(&report)[..2], ["hashed+int8"; 2]);
+    // An eighth of 32 · 784 and 24 · 32 weights, a byte each, and a descriptor.
+    for (layer, values) in [(0, 3136), (1, 96)] {
+        let bytes = bytes(&report, layer);
+        assert!((values + 5..values + 12).contains(&bytes), "{bytes}");
+    }
+    // The hash survives the way through ONNX, and needs no stage to be used again.
+    let graph = onnx::read(&t.path("h.onnx")).expect("reads");
+    let hashed =
+        |p: &&trainer::graph::Parameter| matches!(p.parametrization, Parametrization::Hashed(_));
+    assert_eq!(graph.parameters.iter().filter(hashed).count(), 2);
+    t.says("compress h.onnx -o again.pith --report again.json");
+    assert_eq!(encodings(&t.json("again.json"))[..2], ["hashed+int8"; 2]);
+}
+
+#[test]
+fn signs_learn_behind_their_weights() {
+    let t = open();
+    let image = |pass: &str, epochs: usize| {
+        t.write(
+            "c.toml",
+            format!("[[stages]]\npass = '{pass}'\ntrain = {{ epochs = {epochs}, batch = 32 }}"),
+        );
+        t.says(&format!(
+            "compress --config c.toml m.onnx --data {DATA} --report r.json"
+        ));
+        t.json("r.json")
+    };
+    for (pass, most) in [("binary", 24 * 32 / 8 + 12), ("ternary", 24 * 32 / 4 + 12)] {
+        let report = image(pass, 20);
+        assert!(error(&report) < LEARNED, "{pass}: {}", error(&report));
+        assert!(bytes(&report, 1) <= most, "{pass}: {:?}", report["layers"]);
+    }
+    t.says(&format!(
+        "compress --binary --epochs 1 m.onnx --data {DATA} --report r.json"
+    ));
+    assert!(bytes(&t.json("r.json"), 1) <= 24 * 32 / 8 + 12);
+}
+
+/// From the same network, that two bits' worth of integers spoil and as much training repairs.
+#[test]
+fn steps_of_few_bits_are_learned() {
+    let t = open();
+    t.says(&format!(
+        "compress --hash=1 --epochs 15 m.onnx --data {DATA} --onnx f.onnx"
+    ));
+    t.says(&format!(
+        "compress --grid=2 --epochs 0 f.onnx --data {DATA} --report before.json"
+    ));
+    t.says(&format!(
+        "compress --grid=2 --epochs 15 f.onnx --data {DATA} --report after.json"
+    ));
+    let (before, after) = (error(&t.json("before.json")), error(&t.json("after.json")));
+    assert!(after < 0.7 * before, "{before} {after}");
+    let stages = t.json("after.json")["stages"].clone();
+    assert_eq!(stages[0]["name"], "grid");
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_one_line() {
+    let t = open();
+    t.refuses(
+        "compress --hash=0.5 m.onnx",
+        &["--hash", "1 to 1000000", "0.5"],
+    );
+    t.refuses("compress --hash m.onnx", &["--data", "begin anew"]);
+    let data = format!("m.onnx --data {DATA}");
+    t.refuses(
+        &format!("compress --hash --quantize {data}"),
+        &["stage 2 (quantize)", "stage 1 (hash)"],
+    );
+    t.refuses(
+        &format!("compress --prune --hash {data}"),
+        &["stage 2 (hash)", "stage 1 (prune)", "lost"],
+    );
+    t.refuses(
+        &format!("compress --prune --binary {data}"),
+        &["stage 2 (binary)", "stage 1 (prune)", "lost"],
+    );
+    for (stage, words) in [
+        ("pass = 'hash'\nskip = ['fc33']", ["fc33", "mean fc3"]),
+        ("pass = 'hash'\nvalues = [1, 2]", ["2 entries", "3 layers"]),
+        (
+            "pass = 'hash'\nvalues = [1, 2, 999]",
+            ["240 weights", "999 values"],
+        ),
+        (
+            "pass = 'hash'\ntrain = { epochs = 0 }",
+            ["at least 1 epoch", "anew"],
+        ),
+        ("pass = 'binary'\nskip = ['x*']", ["x*", "no layer"]),
+        ("pass = 'grid'\nbits = 1", ["2 to 8", "1"]),
+        (
+            "pass = 'ternary'\nper_chanel = true",
+            ["per_chanel", "mean per_channel?"],
+        ),
+    ] {
+        t.write("c.toml", format!("[[stages]]\n{stage}"));
+        t.refuses(&format!("compress --config c.toml {data}"), &words);
+    }
+}
