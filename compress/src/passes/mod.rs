@@ -2,6 +2,7 @@
 //! continues through it.
 
 mod bias_correction;
+pub mod channels;
 pub mod codebook;
 mod dead_units;
 mod equalize;
@@ -12,6 +13,7 @@ mod prune;
 pub mod sensitivity;
 mod simplify;
 pub mod stream;
+pub mod units;
 mod unquantize;
 
 pub use bias_correction::correct_biases;

@@ -8,7 +8,7 @@ mod parameter;
 mod recurrent;
 pub mod reference;
 mod shape;
-pub(crate) mod strides;
+pub mod strides;
 mod unary;
 
 pub use op::{Affine, DynamicOutput, Op, Window};

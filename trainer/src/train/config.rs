@@ -201,6 +201,8 @@ pub struct TrainConfig {
     pub clip_norm: f64,
     /// Share of the target spread over all classes.
     pub label_smoothing: f64,
+    /// Parameters that stay as they are, by name.
+    pub frozen: Vec<String>,
     /// Distortion of training images.
     pub augment: Augment,
     /// Of shuffling, augmentation and dropout.
@@ -237,6 +239,7 @@ impl Default for TrainConfig {
             max_norm: 0.0,
             clip_norm: 0.0,
             label_smoothing: 0.0,
+            frozen: Vec::new(),
             augment: Augment::default(),
             seed: 1,
             patience: 0,

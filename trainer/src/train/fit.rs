@@ -96,6 +96,7 @@ pub fn fit(
 ) -> Result<Outcome, TrainError> {
     config.check()?;
     check_gradients(graph)?;
+    check_frozen(graph, config)?;
     check_fit(graph, train)?;
     if !config.augment.is_none() && train.input_shape.len() != 3 {
         return Err(TrainError::Augment(train.input_shape.clone()));
@@ -139,7 +140,7 @@ pub fn fit(
 }
 
 /// Whether the output depends on weights, and by nothing but operators that have a gradient.
-fn check_gradients(graph: &Graph) -> Result<(), TrainError> {
+pub(super) fn check_gradients(graph: &Graph) -> Result<(), TrainError> {
     let mut learns = vec![false; graph.values.len()];
     for node in &graph.nodes {
         let inputs_learn = node.inputs.iter().any(|v| learns[v.0]);
@@ -159,6 +160,19 @@ fn check_gradients(graph: &Graph) -> Result<(), TrainError> {
         return Ok(());
     }
     Err(TrainError::NoParameters(graph.name.clone()))
+}
+
+/// Whether what is to stay as it is can be found.
+fn check_frozen(graph: &Graph, config: &TrainConfig) -> Result<(), TrainError> {
+    let known = |name: &&String| graph.parameters.iter().any(|p| p.name == **name);
+    let unknown = config.frozen.iter().find(|name| !known(name));
+    unknown.map_or(Ok(()), |name| {
+        Err(TrainError::Setting {
+            name: "frozen",
+            range: "names of the model's parameters",
+            value: name.clone(),
+        })
+    })
 }
 
 struct Run<'a> {

@@ -54,7 +54,8 @@ impl State {
             .zip(gradients)
             .zip(&mut self.memories)
         {
-            if let Some(gradient) = gradient {
+            let frozen = config.frozen.contains(&parameter.name);
+            if let Some(gradient) = gradient.as_ref().filter(|_| !frozen) {
                 let mut gradient: Vec<f32> = gradient.iter().map(|g| g * clip).collect();
                 regularize(parameter, &mut gradient, config);
                 if memory.first.len() != gradient.len() {
