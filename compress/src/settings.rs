@@ -1,7 +1,9 @@
 //! What to do to a model: the command line's flags and a recipe's `[compress]` table.
 
 use crate::calibrate::Method;
-pub use crate::passes::prune::{Prune, PruneBy};
+pub use crate::passes::channels::Channels;
+pub use crate::passes::low_rank::{LowRank, RankOrEnergy};
+pub use crate::passes::prune::{Pattern, Prune, PruneBy};
 pub use crate::passes::quantize::Quantize;
 use crate::pipeline::{CompressError, Effect, Stage, StagePass, check_order};
 use serde::{Deserialize, Serialize};

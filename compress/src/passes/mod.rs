@@ -8,6 +8,7 @@ pub mod codebook;
 mod dead_units;
 mod equalize;
 mod fold;
+pub mod low_rank;
 mod normalize;
 pub mod post_training;
 pub mod prune;

@@ -7,6 +7,7 @@ use crate::passes::codebook::CodebookError;
 use crate::passes::stream::StreamError;
 use crate::settings::SettingError;
 use std::path::PathBuf;
+use trainer::graph::ShapeError;
 use trainer::train::TrainError;
 
 /// Why a model could not be compressed.
@@ -42,6 +43,10 @@ pub enum CompressError {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Int16(#[from] Int16Error),
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    #[error("channels.layers: {given} shares are given for the {layers} layers whose units can go")]
+    UnitLayers { layers: usize, given: usize },
 }
 
 /// A stage where it makes no sense.

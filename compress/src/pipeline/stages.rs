@@ -2,7 +2,7 @@
 
 use super::{CompressError, OrderError, Run};
 use crate::passes::weights;
-use crate::settings::{Prune, Quantize, SettingError};
+use crate::settings::{Channels, LowRank, Prune, Quantize, SettingError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use trainer::graph::Graph;
@@ -15,7 +15,6 @@ pub(crate) enum Effect {
     #[allow(dead_code)] // the frame is ready for it
     Network,
     /// There are other layers than before.
-    #[allow(dead_code)]
     Layers,
     /// Weights are others, and free to change further.
     Weights,
@@ -108,6 +107,10 @@ macro_rules! stages {
 }
 
 stages! {
+    /// Units and channels taken out, with retraining.
+    "channels" => Channels,
+    /// Layers factored into two, with retraining.
+    "low-rank" => LowRank,
     /// Magnitude pruning with retraining.
     "prune" => Prune,
     /// Weight sharing by a codebook per layer, trained through the integers.

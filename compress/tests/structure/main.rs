@@ -9,5 +9,8 @@ mod real;
 
 mod channels;
 mod dead_units;
+mod low_rank;
 mod networks;
+mod patterns;
+mod trained;
 mod units;

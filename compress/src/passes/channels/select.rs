@@ -1,9 +1,7 @@
-//! Structured pruning: whole units and channels go, with all that hangs on them, and the graph shrinks.
-//! While the network is retrained their weights are masked, a few more at a time; at the end they are
-//! taken out.
+//! What units are worth, which go, and how.
 
-use super::prune::weights;
-use super::units::{Coupling, FIXED, Role, Slices, Unit, shrink};
+use crate::passes::prune::weights;
+use crate::passes::units::{Coupling, FIXED, Role, Slices, Unit, shrink};
 use serde::{Deserialize, Serialize};
 use trainer::graph::strides::Split;
 use trainer::graph::{Graph, ParamId, Parameter, Parametrization, ShapeError};
