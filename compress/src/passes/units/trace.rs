@@ -135,8 +135,8 @@ impl<'g> Tracer<'g> {
 
     /// A parameter's units along an axis. Where it has some there already, both are one.
     fn slices(&mut self, parameter: ParamId, axis: usize, units: &[Unit], role: Role) {
-        let known = self.parameters[parameter.0].iter();
-        let Some(known) = known.filter(|s| s.axis == axis).next().cloned() else {
+        let mut known = self.parameters[parameter.0].iter();
+        let Some(known) = known.find(|s| s.axis == axis).cloned() else {
             let units = units.to_vec();
             self.parameters[parameter.0].push(Slices { axis, units, role });
             return;
