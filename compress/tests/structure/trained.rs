@@ -204,6 +204,25 @@ fn a_search_keeps_the_error_on_what_is_held_out() {
     assert!(small.graph.parameter_count() < graph.parameter_count() / 2);
 }
 
+#[test]
+fn what_is_frozen_must_be_there() {
+    let (mut graph, data) = hidden_truth();
+    let before = graph.clone();
+    let mut train = |name: &str| {
+        let config = TrainConfig {
+            frozen: vec![name.into()],
+            epochs: 1,
+            ..TrainConfig::default()
+        };
+        let progress = Progress::new("train", 1, 1);
+        fit(&mut graph, &data, None, &config, &mut NoHook, progress)
+    };
+    train("w").unwrap();
+    let error = train("v").unwrap_err().to_string();
+    assert_eq!(error, "frozen must be names of the model's parameters, not v");
+    assert_eq!(graph, before);
+}
+
 /// Each in one line that names the setting.
 #[test]
 fn what_cannot_be_is_refused() {

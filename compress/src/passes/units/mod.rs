@@ -7,6 +7,7 @@ mod arrange;
 mod atoms;
 mod coupling;
 mod known;
+mod numbers;
 mod reads;
 mod shrink;
 mod trace;

@@ -4,6 +4,7 @@
 use super::arrange::{Source, sources, spread};
 use super::atoms::Atoms;
 use super::coupling::{Coupling, FIXED, Role, Slices, Unit};
+use super::numbers::{Numbers, axis_of, cut};
 use trainer::graph::strides::Split;
 use trainer::graph::{Graph, Node, Op, ParamId, Recurrent, ValueId};
 
@@ -336,48 +337,6 @@ impl<'g> Tracer<'g> {
         }
         Coupling::new(values, self.parameters, numbers.count as usize)
     }
-}
-
-/// Numbers for sets, by and by.
-struct Numbers {
-    known: Vec<Option<Unit>>,
-    count: Unit,
-}
-
-impl Numbers {
-    fn new() -> Self {
-        Self {
-            known: vec![Some(FIXED)],
-            count: 1,
-        }
-    }
-
-    fn of(&mut self, set: Unit) -> Unit {
-        let place = set as usize;
-        self.known.resize(self.known.len().max(place + 1), None);
-        *self.known[place].get_or_insert_with(|| {
-            self.count += 1;
-            self.count - 1
-        })
-    }
-}
-
-/// The first axis along which alone units differ.
-fn axis_of(atoms: &mut Atoms, shape: &[usize], units: &[Unit]) -> Option<usize> {
-    (0..shape.len()).find(|&axis| {
-        let split = Split::new(shape, axis);
-        let mut seen: Vec<Option<Unit>> = vec![None; split.size];
-        units.iter().enumerate().all(|(place, &unit)| {
-            let unit = atoms.find(unit);
-            *seen[split.along(place)].get_or_insert(unit) == unit
-        })
-    })
-}
-
-/// The unit at each place along an axis.
-fn cut(shape: &[usize], axis: usize, units: &[Unit]) -> Vec<Unit> {
-    let split = Split::new(shape, axis);
-    (0..split.size).map(|i| units[i * split.inner]).collect()
 }
 
 /// The units again and again.
