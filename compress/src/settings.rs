@@ -1,11 +1,13 @@
 //! What to do to a model: the command line's flags and a recipe's `[compress]` table.
 
 use crate::calibrate::Method;
+pub use crate::passes::channels::Channels;
 pub use crate::passes::fine_tune::FineTune;
 pub use crate::passes::grid::LearnedGrid;
 pub use crate::passes::hash::Hash;
+pub use crate::passes::low_rank::{LowRank, RankOrEnergy};
 pub use crate::passes::mimic::Mimic;
-pub use crate::passes::prune::{Prune, PruneBy};
+pub use crate::passes::prune::{Pattern, Prune, PruneBy};
 pub use crate::passes::quantize::Quantize;
 pub use crate::passes::signs::{Binary, Signs, Ternary};
 use crate::pipeline::{CompressError, Effect, Stage, StagePass, check_order};

@@ -2,7 +2,8 @@
 
 use crate::pipeline::{Stage, StagePass};
 use crate::settings::{
-    Binary, Hash, LearnedGrid, Mimic, Prune, PruneBy, Quantize, Settings, Signs, Ternary,
+    Binary, Channels, Hash, LearnedGrid, LowRank, Mimic, Pattern, Prune, PruneBy, Quantize,
+    RankOrEnergy, Settings, Signs, Ternary,
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -18,6 +19,17 @@ pub(super) struct StageArgs {
     /// to each layer's weights), global (one threshold on magnitudes) or sensitivity.
     #[arg(long, value_name = "HOW")]
     prune_by: Option<PruneBy>,
+    /// Leaves at most N of every M neighbouring inputs of an output, in place of a share: 2:4, say.
+    #[arg(long, value_name = "N:M")]
+    prune_pattern: Option<Pattern>,
+    /// Takes this share of each layer's units and channels out (0.5 unless given), with retraining where
+    /// there is data.
+    #[arg(long, value_name = "SHARE", num_args = 0..=1, require_equals = true, default_missing_value = "0.5")]
+    channels: Option<f64>,
+    /// Factors layers into two: of this rank where that has fewer weights, or of ranks that keep this
+    /// share of the squares of the singular values (0.9 unless given).
+    #[arg(long, value_name = "RANK|ENERGY", num_args = 0..=1, require_equals = true, default_missing_value = "0.9")]
+    low_rank: Option<RankOrEnergy>,
     /// Shares the weights of each layer among 2^BITS values (4 bits unless given).
     #[arg(long, value_name = "BITS", num_args = 0..=1, require_equals = true, default_missing_value = "4")]
     quantize: Option<u8>,
@@ -69,6 +81,8 @@ impl StageArgs {
         learned: Option<u8>,
     ) -> Result<(), Failure> {
         self.mimic(settings)?;
+        self.channels(settings)?;
+        self.low_rank(settings)?;
         self.prune(settings)?;
         self.hash(settings)?;
         if self.binary {
@@ -132,11 +146,39 @@ impl StageArgs {
             prune.sparsity = sparsity;
             prune.layers.clear();
         }
+        let prunes = settings.stages.iter().any(|s| s.name() == "prune");
         if let Some(by) = self.prune_by {
-            if !settings.stages.iter().any(|s| s.name() == "prune") {
+            if !prunes {
                 return Err("--prune-by needs --prune".into());
             }
             settings.only(Prune::continued())?.by = by;
+        }
+        if let Some(pattern) = self.prune_pattern {
+            if !prunes {
+                return Err("--prune-pattern needs --prune".into());
+            }
+            settings.only(Prune::continued())?.pattern = Some(pattern);
+        }
+        Ok(())
+    }
+
+    fn channels(&self, settings: &mut Settings) -> Result<(), Failure> {
+        if let Some(share) = self.channels {
+            let channels = settings.only(Channels::continued())?;
+            channels.share = share;
+            channels.layers.clear();
+        }
+        Ok(())
+    }
+
+    fn low_rank(&self, settings: &mut Settings) -> Result<(), Failure> {
+        if let Some(chosen) = self.low_rank {
+            let low_rank = settings.only(LowRank::continued())?;
+            (low_rank.layers, low_rank.max_loss) = (Vec::new(), None);
+            (low_rank.rank, low_rank.energy) = match chosen {
+                RankOrEnergy::Rank(rank) => (Some(rank), None),
+                RankOrEnergy::Energy(share) => (None, Some(share)),
+            };
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! [`Stage`](crate::pipeline::Stage); the others are what these are made of.
 
 mod bias_correction;
+pub mod channels;
 pub mod choice;
 pub mod codebook;
 mod dead_units;
@@ -11,6 +12,7 @@ pub mod fine_tune;
 mod fold;
 pub mod grid;
 pub mod hash;
+pub mod low_rank;
 pub mod mimic;
 mod normalize;
 pub mod post_training;
@@ -20,6 +22,7 @@ pub mod sensitivity;
 pub mod signs;
 mod simplify;
 pub mod stream;
+pub mod units;
 mod unquantize;
 
 pub use bias_correction::correct_biases;

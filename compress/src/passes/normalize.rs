@@ -1,8 +1,22 @@
 //! Batch normalization put back where it was folded away. An exported network has none left, and
 //! retrains badly without: weights that go shift every layer behind them.
 
+use crate::pipeline::{CompressError, Run};
 use trainer::graph::{Graph, Node, Op, ParamId, Parameter, Value, ValueId};
-use trainer::train::{DeviceChoice, TrainError, activations};
+use trainer::train::{DeviceChoice, TrainConfig, TrainError, activations};
+
+/// Examples that a batch normalization begins with the statistics of.
+const INPUTS: usize = 256;
+
+/// Puts batch normalization where there is none, if the graph is going to be trained.
+pub(super) fn for_training(run: &mut Run, train: &TrainConfig) -> Result<(), CompressError> {
+    if run.trains(train) {
+        let length = run.graph.value(run.graph.input).len().max(1);
+        let some = (INPUTS * length).min(run.calibration.len());
+        insert_batch_norm(&mut run.graph, &run.calibration[..some])?;
+    }
+    Ok(())
+}
 
 /// Share of a layer's mean variance that is added to each channel's, so that a channel of next to
 /// nothing is not blown up.

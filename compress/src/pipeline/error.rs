@@ -11,6 +11,7 @@ use crate::passes::stream::StreamError;
 use crate::settings::SettingError;
 use std::path::PathBuf;
 use trainer::files::WriteError;
+use trainer::graph::ShapeError;
 use trainer::train::TrainError;
 
 /// Why a model could not be compressed.
@@ -56,6 +57,10 @@ pub enum CompressError {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Int16(#[from] Int16Error),
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    #[error("channels.layers: {given} shares are given for the {layers} layers whose units can go")]
+    UnitLayers { layers: usize, given: usize },
 }
 
 /// A stage where it makes no sense.

@@ -3,7 +3,8 @@
 use super::{CompressError, OrderError, Run};
 use crate::passes::weights;
 use crate::settings::{
-    Binary, FineTune, Hash, LearnedGrid, Mimic, Prune, Quantize, SettingError, Ternary,
+    Binary, Channels, FineTune, Hash, LearnedGrid, LowRank, Mimic, Prune, Quantize, SettingError,
+    Ternary,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,7 +20,6 @@ pub(crate) enum Effect {
     /// It has learnt further.
     Training,
     /// There are other layers than before.
-    #[allow(dead_code)]
     Layers,
     /// Weights are others, and free to change further.
     Weights,
@@ -128,6 +128,10 @@ stages! {
     "mimic" => Mimic,
     /// Training of the network as it is.
     "fine-tune" => FineTune,
+    /// Units and channels taken out, with retraining.
+    "channels" => Channels,
+    /// Layers factored into two, with retraining.
+    "low-rank" => LowRank,
     /// Magnitude pruning with retraining.
     "prune" => Prune,
     /// Values that a hash of each weight's place chooses, trained from the start.

@@ -11,7 +11,7 @@ mod recurrent;
 pub mod reference;
 mod shape;
 mod signs;
-pub(crate) mod strides;
+pub mod strides;
 mod unary;
 
 pub use hashed::HashedWeights;

@@ -208,6 +208,8 @@ pub struct TrainConfig {
     pub temperature: f64,
     /// Whether the steps of integer grids are learned with the weights on them (LSQ).
     pub learn_steps: bool,
+    /// Parameters that stay as they are, by name.
+    pub frozen: Vec<String>,
     /// Distortion of training images.
     pub augment: Augment,
     /// Of shuffling, augmentation and dropout.
@@ -247,6 +249,7 @@ impl Default for TrainConfig {
             soft: 1.0,
             temperature: 1.0,
             learn_steps: false,
+            frozen: Vec::new(),
             augment: Augment::default(),
             seed: 1,
             patience: 0,

@@ -115,6 +115,7 @@ pub fn distill(
 ) -> Result<Outcome, TrainError> {
     config.check()?;
     check_gradients(graph)?;
+    check_frozen(graph, config)?;
     check_fit(graph, train)?;
     check_teachers(graph, teachers, train)?;
     if teachers.is_empty() || config.soft < 1.0 {
@@ -163,7 +164,7 @@ pub fn distill(
 }
 
 /// Whether the output depends on weights, and by nothing but operators that have a gradient.
-fn check_gradients(graph: &Graph) -> Result<(), TrainError> {
+pub(super) fn check_gradients(graph: &Graph) -> Result<(), TrainError> {
     let mut learns = vec![false; graph.values.len()];
     for node in &graph.nodes {
         let inputs_learn = node.inputs.iter().any(|v| learns[v.0]);
@@ -183,6 +184,19 @@ fn check_gradients(graph: &Graph) -> Result<(), TrainError> {
         return Ok(());
     }
     Err(TrainError::NoParameters(graph.name.clone()))
+}
+
+/// Whether what is to stay as it is can be found.
+fn check_frozen(graph: &Graph, config: &TrainConfig) -> Result<(), TrainError> {
+    let known = |name: &&String| graph.parameters.iter().any(|p| p.name == **name);
+    let unknown = config.frozen.iter().find(|name| !known(name));
+    unknown.map_or(Ok(()), |name| {
+        Err(TrainError::Setting {
+            name: "frozen",
+            range: "names of the model's parameters",
+            value: name.clone(),
+        })
+    })
 }
 
 struct Run<'a> {

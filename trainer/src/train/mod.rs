@@ -12,6 +12,7 @@ mod error;
 mod evaluate;
 mod execute;
 mod fit;
+mod gradients;
 pub mod interrupt;
 mod optimizer;
 mod progress;
@@ -24,5 +25,6 @@ pub use evaluate::{
     Measure, activations, check_fit, check_labelled, check_meaning, error_percent, predict,
 };
 pub use fit::{EpochStats, Hook, NoHook, Outcome, distill, fit};
+pub use gradients::gradients;
 pub use progress::Progress;
 pub use tolerance::tolerated_augmentation;

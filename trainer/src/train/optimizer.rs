@@ -72,7 +72,8 @@ impl State {
             .zip(&mut self.memories)
             .zip(&mut self.steps)
         {
-            if let Some(gradient) = gradient {
+            let frozen = config.frozen.contains(&parameter.name);
+            if let Some(gradient) = gradient.as_ref().filter(|_| !frozen) {
                 let mut gradient: Vec<f32> = gradient.iter().map(|g| g * clip).collect();
                 let steps = gradient.split_off(parameter.free().len());
                 regularize(parameter, &mut gradient, config);

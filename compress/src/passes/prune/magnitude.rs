@@ -1,6 +1,8 @@
 //! Magnitude pruning (Han 2015): train with L2, drop links below a threshold, retrain from the
 //! survivors' current values, drop again, along a schedule.
 
+use super::layout::{Rows, block_means, n_of_m};
+use super::schedule::cubic;
 use trainer::graph::{Graph, Op, ParamId, Parametrization};
 
 /// How much to prune.
@@ -30,29 +32,66 @@ pub fn weights(graph: &Graph) -> Vec<ParamId> {
 /// Masks all but the largest weights; those masked before stay so. `progress` (0 … 1) scales the
 /// amounts along the cubic schedule of Zhu & Gupta (2017).
 pub fn prune(graph: &mut Graph, amounts: &Amounts, progress: f64) {
+    prune_blocks(graph, amounts, [1, 1], |share| share * cubic(progress));
+}
+
+/// As [`prune`], in blocks of so many outputs by so many neighbouring inputs, which stay or go as one by
+/// their mean score. `at` says how much of an amount goes now.
+pub fn prune_blocks(
+    graph: &mut Graph,
+    amounts: &Amounts,
+    block: [usize; 2],
+    at: impl Fn(f64) -> f64,
+) {
     let ids = weights(graph);
     let values: Vec<_> = ids.iter().map(|&id| graph.parameter(id).latent()).collect();
-    let masks = masks(&values, amounts, progress);
+    let masks = masks(graph, &values, amounts, block, at);
     for ((id, values), mask) in ids.into_iter().zip(values).zip(masks) {
-        let mask = mask.iter().zip(&values).map(|(keep, v)| *keep && *v != 0.0);
-        let mask = mask.collect();
-        graph.parameters[id.0].parametrization = Parametrization::Masked { values, mask };
+        mask_by(graph, id, values, mask);
     }
 }
 
+/// Leaves of every `of` neighbouring inputs of an output the `keep` largest.
+pub fn prune_pattern(graph: &mut Graph, keep: usize, of: usize) {
+    for id in weights(graph) {
+        let values = graph.parameter(id).latent();
+        let mask = n_of_m(&values, &Rows::of(graph, id), keep, of);
+        mask_by(graph, id, values, mask);
+    }
+}
+
+/// Zeros stay zero, whatever a mask says.
+fn mask_by(graph: &mut Graph, id: ParamId, values: Vec<f32>, mask: Vec<bool>) {
+    let mask = mask.iter().zip(&values).map(|(keep, v)| *keep && *v != 0.0);
+    let mask = mask.collect();
+    graph.parameters[id.0].parametrization = Parametrization::Masked { values, mask };
+}
+
 /// Which entries of each weight tensor stay.
-fn masks(values: &[Vec<f32>], amounts: &Amounts, progress: f64) -> Vec<Vec<bool>> {
-    let reach = 1.0 - (1.0 - progress.clamp(0.0, 1.0)).powi(3);
+fn masks(
+    graph: &Graph,
+    values: &[Vec<f32>],
+    amounts: &Amounts,
+    block: [usize; 2],
+    at: impl Fn(f64) -> f64,
+) -> Vec<Vec<bool>> {
+    let ids = weights(graph);
+    let in_blocks = |(scores, id): (Vec<f32>, &ParamId)| match block {
+        [1, 1] => scores,
+        block => block_means(&scores, &Rows::of(graph, *id), block),
+    };
     let magnitudes = values.iter().map(|values| magnitudes(values));
+    let magnitudes = magnitudes.zip(&ids).map(in_blocks);
     match amounts {
-        Amounts::Global(share) => highest(&magnitudes.collect::<Vec<_>>(), share * reach),
+        Amounts::Global(share) => highest(&magnitudes.collect::<Vec<_>>(), at(*share)),
         Amounts::Adaptive(share) => {
-            let scores: Vec<_> = magnitudes.map(|m| adaptive_scores(&m)).collect();
-            highest(&scores, share * reach)
+            let scores = magnitudes.map(|m| adaptive_scores(&m));
+            let scores: Vec<_> = scores.zip(&ids).map(in_blocks).collect();
+            highest(&scores, at(*share))
         }
         Amounts::PerLayer(shares) => magnitudes
             .zip(shares)
-            .flat_map(|(scores, share)| highest(&[scores], share * reach))
+            .flat_map(|(scores, share)| highest(&[scores], at(*share)))
             .collect(),
     }
 }

@@ -1,14 +1,24 @@
 //! Magnitude pruning with retraining: settings, the schedule, and what it leaves behind.
 
+mod layout;
 mod magnitude;
+mod pattern;
+mod regrow;
+mod schedule;
 
-use super::{fold_batch_norm, insert_batch_norm, remove_dead_units, sensitivity};
+use super::{fold_batch_norm, normalize, remove_dead_units, sensitivity};
 use crate::pipeline::{CompressError, Effect, Pass, Run, check_count};
 use crate::settings::SettingError;
-pub use magnitude::{Amounts, prune, sparsity, weights};
+pub use magnitude::{Amounts, prune, prune_blocks, prune_pattern, sparsity, weights};
+pub use pattern::Pattern;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+pub use regrow::{changing, regrow};
+pub use schedule::{Course, cubic};
 use serde::{Deserialize, Serialize};
+use trainer::data::Dataset;
 use trainer::graph::Graph;
-use trainer::train::{Hook, TrainConfig};
+use trainer::train::{DeviceChoice, Hook, TrainConfig, gradients};
 
 /// How much is pruned where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +62,18 @@ pub struct Prune {
     pub until: f64,
     /// Steps between two prunings.
     pub every: usize,
+    /// Prunings altogether, evenly spread and each followed by retraining, by which the survivors become
+    /// fewer by the same factor (Han 2015); 0 prunes a little `every` so many steps (Zhu & Gupta 2017).
+    pub steps: usize,
+    /// At most N of every M neighbouring inputs of an output are left, as in `"2:4"`; in place of
+    /// `sparsity`, `by` and `layers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Pattern>,
+    /// Outputs by neighbouring inputs that stay or go as one.
+    pub block: [usize; 2],
+    /// Share of each layer's living weights that change places with pruned ones `every` so many steps,
+    /// falling to none at `until` (RigL; Evci et al. 2020); needs data.
+    pub regrow: f64,
     /// Whether convolutions that come without batch normalization get one while they are retrained.
     pub normalize: bool,
     /// Retraining.
@@ -67,6 +89,10 @@ impl Default for Prune {
             from: 0.0,
             until: 0.6,
             every: 50,
+            steps: 0,
+            pattern: None,
+            block: [1, 1],
+            regrow: 0.0,
             normalize: false,
             train: TrainConfig {
                 l2: 1e-5,
@@ -75,9 +101,6 @@ impl Default for Prune {
         }
     }
 }
-
-/// Examples that a batch normalization begins with the statistics of.
-const NORMALIZING_INPUTS: usize = 256;
 
 impl Prune {
     /// For a network that somebody trained elsewhere: the command line's choice.
@@ -127,6 +150,30 @@ impl Pass for Prune {
             let value = format!("{} and {}", self.from, self.until);
             return wrong("prune.from and prune.until", "0 ≤ from < until ≤ 1", value);
         }
+        if self.block.contains(&0) {
+            let value = format!("{:?}", self.block);
+            return wrong("prune.block", "of at least 1 output and 1 input", value);
+        }
+        if !(0.0..=1.0).contains(&self.regrow) {
+            return wrong("prune.regrow", "a share of 0 to 1", self.regrow.to_string());
+        }
+        let exclusive = [
+            ("pattern", self.pattern.is_some()),
+            ("block", self.block != [1, 1]),
+            ("regrow", self.regrow > 0.0),
+        ];
+        let given: Vec<&str> = exclusive.iter().filter(|e| e.1).map(|e| e.0).collect();
+        if given.len() > 1 {
+            let range = "one of pattern, block and regrow";
+            return wrong("the form of prune", range, given.join(" and "));
+        }
+        if self.pattern.is_some() && !self.layers.is_empty() {
+            return wrong(
+                "prune.layers",
+                "left out beside a pattern",
+                format!("{:?}", self.layers),
+            );
+        }
         Ok(())
     }
 
@@ -144,18 +191,17 @@ impl Pass for Prune {
 
     fn apply(&self, run: &mut Run) -> Result<(), CompressError> {
         let amounts = self.amounts(run)?;
-        if self.normalize && run.trains(&self.train) {
-            let length = run.graph.value(run.graph.input).len().max(1);
-            let some = (NORMALIZING_INPUTS * length).min(run.calibration.len());
-            insert_batch_norm(&mut run.graph, &run.calibration[..some])?;
+        if self.normalize {
+            normalize::for_training(run, &self.train)?;
         }
         let mut schedule = Schedule {
             amounts,
             settings: self,
+            examples: run.train.filter(|_| self.regrow > 0.0),
         };
         run.fit(&self.train, &mut schedule)?;
         // The kept epoch may be one before the schedule's last word.
-        prune(&mut run.graph, &schedule.amounts, 1.0);
+        schedule.prune(1.0, &mut run.graph);
         fold_batch_norm(&mut run.graph);
         remove_dead_units(&mut run.graph);
         Ok(())
@@ -166,6 +212,43 @@ impl Pass for Prune {
 struct Schedule<'s> {
     amounts: Amounts,
     settings: &'s Prune,
+    /// Whose gradients say which weights return.
+    examples: Option<&'s Dataset>,
+}
+
+/// Examples that say which weights return.
+const REGROWING_EXAMPLES: usize = 256;
+
+impl Schedule<'_> {
+    /// `progress` between `from` and `until`.
+    fn prune(&self, progress: f64, graph: &mut Graph) {
+        let course = match self.settings.steps {
+            0 => Course::Cubic,
+            count => Course::Steps(count),
+        };
+        match self.settings.pattern {
+            Some(pattern) => {
+                let share = course.at(pattern.share(), progress);
+                prune_pattern(graph, pattern.kept(share), pattern.of);
+            }
+            None => {
+                let at = |share| course.at(share, progress);
+                prune_blocks(graph, &self.amounts, self.settings.block, at);
+            }
+        }
+    }
+
+    /// Other examples at every step, the same ones when a run is resumed.
+    fn regrow(&self, progress: f64, graph: &mut Graph, all: &Dataset) -> Result<(), String> {
+        let seed = self.settings.train.seed ^ progress.to_bits();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let count = REGROWING_EXAMPLES.min(all.len());
+        let places: Vec<usize> = (0..count).map(|_| rng.random_range(0..all.len())).collect();
+        let gradients = gradients(graph, &all.subset(&places), DeviceChoice::Cpu);
+        let gradients = gradients.map_err(|e| e.to_string())?;
+        regrow(graph, &gradients, changing(self.settings.regrow, progress));
+        Ok(())
+    }
 }
 
 impl Hook for Schedule<'_> {
@@ -175,8 +258,11 @@ impl Hook for Schedule<'_> {
 
     fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
         let Prune { from, until, .. } = *self.settings;
-        let reach = ((progress - from) / (until - from)).clamp(0.0, 1.0);
-        prune(graph, &self.amounts, reach);
-        Ok(())
+        let progress = (progress - from) / (until - from);
+        self.prune(progress, graph);
+        match self.examples.filter(|_| (0.0..1.0).contains(&progress)) {
+            Some(examples) => self.regrow(progress, graph, examples),
+            None => Ok(()),
+        }
     }
 }

@@ -44,6 +44,11 @@ impl<'g> Network<'g> {
         Self::new(graph, device, Mode::Inference, false)
     }
 
+    /// For use, but recorded for gradients.
+    pub(super) fn for_gradients(graph: &'g Graph, device: &Device) -> Self {
+        Self::new(graph, &device.clone().autodiff(), Mode::Inference, true)
+    }
+
     /// For one training step.
     pub(super) fn for_training(graph: &'g Graph, device: &Device, seed: u64) -> Self {
         let mode = Mode::Training(Box::new(ChaCha8Rng::seed_from_u64(seed)));
