@@ -8,8 +8,10 @@
 //!  ├ Tensor        activations: shape, scale, arena offset    tensor
 //!  ├ Operator      what is computed from which to which       operator
 //!  │  └ Weights    coded rows: positions × values             weights
-//!  │     └ Code    canonical Huffman                          huffman
-//!  │        └ BitReader                                       bits
+//!  │     ├ Code    canonical Huffman                          huffman
+//!  │     │  └ BitReader                                       bits
+//!  │     └ Context neighbours tell how likely a weight is     context
+//!  │        └ Decoder  adaptive range code                    range
 //!  ├ numerics      the one rounding, and its proof of range
 //!  └ functions     exponentials, logarithms and roots by integers
 //! ```
@@ -30,6 +32,7 @@
 extern crate std;
 
 pub mod bits;
+pub mod context;
 mod crc;
 mod cursor;
 pub mod functions;
@@ -38,6 +41,7 @@ mod model;
 pub mod numerics;
 pub mod operator;
 pub mod overlap;
+pub mod range;
 pub mod tensor;
 pub mod weights;
 
@@ -67,7 +71,7 @@ pub enum FormatError {
     Tensor,
     /// An operator unknown or with parameters out of range.
     Operator,
-    /// An operator that this build leaves out: its cargo feature is off.
+    /// An operator, or a form of weights, that this build leaves out: its cargo feature is off.
     LeftOut,
     /// A form of weights unknown or inconsistent.
     Encoding,
@@ -95,7 +99,7 @@ impl core::fmt::Display for FormatError {
             Self::Tensor => "the image names a tensor that does not exist",
             Self::Operator => "the image holds an operator unknown or out of range",
             Self::LeftOut => {
-                "the image holds an operator that this build leaves out; turn on its feature of edge-runtime"
+                "the image holds an operator or a form of weights that this build leaves out; turn on its feature of edge-runtime"
             }
             Self::Encoding => "the image holds weights in a form unknown or inconsistent",
             Self::Code => "the image holds a Huffman code that is not complete",

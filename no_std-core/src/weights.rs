@@ -5,6 +5,7 @@
 
 use crate::FormatError;
 use crate::bits::BitReader;
+use crate::context::{Context, ContextReader, Signs};
 use crate::cursor::Cursor;
 use crate::huffman::{Code, Entry, LONGER, fields};
 
@@ -18,6 +19,8 @@ pub enum Positions<'a> {
     Runs(Code<'a>),
     /// Where a bit per position is set.
     Bitmap,
+    /// Where an adaptive range code says, which says the values too, those of a codebook.
+    Context(Context),
 }
 
 /// What weights are.
@@ -58,6 +61,8 @@ pub mod form {
     pub const RUNS: u8 = 1;
     /// [`Positions::Bitmap`](super::Positions::Bitmap)
     pub const BITMAP: u8 = 2;
+    /// [`Positions::Context`](super::Positions::Context)
+    pub const CONTEXT: u8 = 3;
     /// [`Values::Integer`](super::Values::Integer)
     pub const INTEGER: u8 = 0 << 2;
     /// [`Values::Indexed`](super::Values::Indexed)
@@ -103,7 +108,7 @@ impl<'a> Weights<'a> {
             form::EVERY => Positions::Every,
             form::RUNS => runs(cursor)?,
             form::BITMAP => Positions::Bitmap,
-            _ => return Err(FormatError::Encoding),
+            _ => context(cursor, &values)?,
         };
         let length = cursor.size()?;
         let mut weights = Self {
@@ -131,14 +136,34 @@ impl<'a> Weights<'a> {
         )
     }
 
+    /// Whether the stream is a range code.
+    pub const fn is_context(&self) -> bool {
+        matches!(self.positions, Positions::Context(_))
+    }
+
     /// The int8 weights of a plain matrix as bytes; the coded bits of any other.
     pub const fn stream(&self) -> &'a [u8] {
         self.stream
     }
 
     /// Scratch bytes for look-up tables while the stream is read.
-    pub const fn table_bytes(&self) -> usize {
+    pub fn table_bytes(&self) -> usize {
+        if let Some((context, codebook)) = self.context() {
+            return context.scratch_bytes(&Signs::of(codebook));
+        }
         (self.value_entries() + self.run_entries()) * size_of::<Entry>()
+    }
+
+    /// The model and the codebook of a range code.
+    fn context(&self) -> Option<(&Context, &'a [u8])> {
+        match (&self.positions, &self.values) {
+            (Positions::Context(context), Values::Indexed { codebook, .. })
+                if cfg!(feature = "context") =>
+            {
+                Some((context, codebook))
+            }
+            _ => None,
+        }
     }
 
     const fn value_entries(&self) -> usize {
@@ -157,7 +182,13 @@ impl<'a> Weights<'a> {
 
     /// Starts reading, with `scratch` of at least [`table_bytes`](Self::table_bytes).
     pub fn reader<'t>(&'t self, scratch: &'t mut [i8]) -> Reader<'a, 't> {
-        let (tables, _) = scratch.as_chunks_mut();
+        let (mut context, mut tables) = (None, &mut [][..]);
+        match self.context() {
+            Some((model, codebook)) => {
+                context = Some(model.reader(codebook, self.stream, scratch));
+            }
+            None => tables = scratch.as_chunks_mut().0,
+        }
         let (tables, _) = split(tables, self.value_entries() + self.run_entries());
         let (values, runs) = split(tables, self.value_entries());
         if let Values::Huffman(code) = &self.values {
@@ -177,6 +208,7 @@ impl<'a> Weights<'a> {
             runs,
             fast: if fast { tables.first_chunk() } else { None },
             column: 0,
+            context,
         }
     }
 }
@@ -221,6 +253,16 @@ fn runs<'a>(cursor: &mut Cursor<'a>) -> Result<Positions<'a>, FormatError> {
     Ok(Positions::Runs(code))
 }
 
+fn context<'a>(cursor: &mut Cursor<'a>, values: &Values) -> Result<Positions<'a>, FormatError> {
+    if !matches!(values, Values::Indexed { .. }) {
+        return Err(FormatError::Encoding);
+    }
+    if !cfg!(feature = "context") {
+        return Err(FormatError::LeftOut);
+    }
+    Ok(Positions::Context(Context::parse(cursor)?))
+}
+
 /// Zeros of a bitmap passed in one step.
 const MAX_ZEROS: u32 = 24;
 
@@ -239,6 +281,8 @@ pub struct Reader<'a, 't> {
     /// Where the next run starts, relative to the row's start, modulo 2³² or more: a run may have
     /// begun before it (runs).
     column: usize,
+    /// What reads a range code.
+    context: Option<ContextReader<'a, 't>>,
 }
 
 impl Reader<'_, '_> {
@@ -262,6 +306,13 @@ impl Reader<'_, '_> {
             Positions::Every => self.every(visit),
             Positions::Runs(_) => self.runs(visit),
             Positions::Bitmap => self.bitmap(visit),
+            Positions::Context(_) => {
+                if let Some(reader) = &mut self.context
+                    && cfg!(feature = "context")
+                {
+                    reader.row(self.weights.columns, visit);
+                }
+            }
         }
     }
 

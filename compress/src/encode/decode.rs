@@ -1,6 +1,6 @@
 //! An image back to the program it was written from, and the account of its bytes.
 
-use super::image::{Layer, assemble, layers};
+use super::image::{Layer, assemble, layers, source};
 use super::kinds::kind;
 use super::ledger::Ledger;
 use super::weights::{self, Written};
@@ -58,6 +58,7 @@ pub(crate) fn encoding(stored: &Weights) -> String {
         Positions::Every => values,
         Positions::Runs(_) => format!("runs+{values}"),
         Positions::Bitmap => format!("bitmap+{values}"),
+        Positions::Context(_) => format!("context+{values}"),
     }
 }
 
@@ -78,9 +79,10 @@ pub fn recount(model: &Model) -> Option<Recount> {
         return None;
     }
     let program = decode(model);
-    let written = |stored: operator::Linear, linear: &Linear| {
+    let written = |op: &Operator, stored: operator::Linear, linear: &Linear| {
         let stored = &stored.weights;
-        weights::find(&linear.weights, &encoding(stored), stored.stream())
+        let source = source(&program, op, linear);
+        weights::find(source, &encoding(stored), stored.stream())
     };
     let forms: Vec<Vec<Written>> = model
         .operators()
@@ -88,7 +90,7 @@ pub fn recount(model: &Model) -> Option<Recount> {
         .map(|(stored, op)| {
             let pairs = stored.kind.linears().zip(op.kind.linears());
             pairs
-                .map(|(stored, linear)| written(stored, linear))
+                .map(|(stored, linear)| written(op, stored, linear))
                 .collect()
         })
         .collect::<Option<_>>()?;

@@ -2,10 +2,11 @@
 
 use super::ledger::{Category, Ledger};
 use super::operators;
-use super::weights::{self, Coding, Written};
+use super::weights::{self, Coding, Source, Written};
 use super::writer::Writer;
 use crate::plan::{self, ArenaPlan};
 use crate::program::{Kind, Linear, Operator, Program, Tensor};
+use no_std_core::context::Neighbours;
 use no_std_core::operator::{FILTER_ENTRY_BYTES, codable};
 use no_std_core::overlap;
 use no_std_core::tensor::WIDE;
@@ -64,7 +65,7 @@ pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError>
         .iter()
         .map(|op| {
             let coding = allowed(program, op, coding);
-            let written = |linear: &Linear| weights::write(&linear.weights, coding);
+            let written = |linear: &Linear| weights::write(source(program, op, linear), coding);
             op.kind.linears().into_iter().map(written).collect()
         })
         .collect();
@@ -92,6 +93,33 @@ pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError>
         layers,
         plan,
     })
+}
+
+/// A matrix with the distances, in its rows, of what stands beside and above in the operator's input.
+pub(super) fn source<'w>(program: &Program, op: &Operator, linear: &'w Linear) -> Source<'w> {
+    let shape = program.tensors[op.input].shape;
+    let [near, far] = match &op.kind {
+        Kind::Conv { window, .. } => {
+            let [height, width] = window.kernel;
+            let channels = linear.columns / (height * width).max(1);
+            [channels, channels * width].map(|distance| {
+                if distance < linear.columns {
+                    distance
+                } else {
+                    0
+                }
+            })
+        }
+        Kind::Dense(_) if shape.height * shape.width > 1 => {
+            [shape.channels, shape.channels * shape.width]
+        }
+        _ => [0, 0],
+    };
+    Source {
+        weights: &linear.weights,
+        columns: linear.columns,
+        neighbours: Neighbours::within([near, far]),
+    }
 }
 
 /// Sums of products with int16 activations wrap around in the kernels: here they are proved not to.

@@ -3,11 +3,13 @@
 
 mod bits;
 mod code;
+mod context;
 mod decode;
 mod image;
 mod kinds;
 mod ledger;
 mod operators;
+mod range;
 mod runs;
 mod weights;
 mod writer;
