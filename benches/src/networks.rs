@@ -509,7 +509,6 @@ impl Builder {
             biases: (0..rows)
                 .map(|row| (row as i32 % 16 - 7) * (sum / 80.0) as i32)
                 .collect(),
-            bias_shift: 0,
             range: INT8,
         }
     }

@@ -75,19 +75,16 @@ impl Neighbours {
         ]
     }
 
-    /// Positions kept ahead of the one being read: a power of two above the greatest distance.
-    const fn ring_bytes(self) -> usize {
+    /// Positions kept ahead of the one being read: a power of two above the greatest distance, a word of
+    /// bits at least.
+    const fn ring(self) -> usize {
         let (near, far) = (self.near as usize, self.far as usize);
         if near == 0 {
             return 0;
         }
         let reach = if far > near { far + near } else { 2 * near };
-        let bytes = (reach + 1).next_power_of_two();
-        if bytes < RING_CHUNK {
-            RING_CHUNK
-        } else {
-            bytes
-        }
+        let positions = (reach + 1).next_power_of_two();
+        if positions < 32 { 32 } else { positions }
     }
 }
 
@@ -180,9 +177,6 @@ impl Signs {
     }
 }
 
-/// Positions passed in one step where there is neither a weight nor a neighbour.
-const RING_CHUNK: usize = 8;
-
 impl Context {
     pub(crate) fn parse(cursor: &mut Cursor) -> Result<Self, FormatError> {
         let unit_bits = cursor.u8()?;
@@ -200,9 +194,11 @@ impl Context {
         }
     }
 
-    /// Scratch bytes of the probabilities and of what is known of the positions ahead.
+    /// Scratch bytes of the probabilities and of what is known of the positions ahead: a byte and a bit
+    /// for each.
     pub fn scratch_bytes(&self, signs: &Signs) -> usize {
-        self.cells(signs) * size_of::<Cell>() + self.neighbours.ring_bytes()
+        let ring = self.neighbours.ring();
+        self.cells(signs) * size_of::<Cell>() + ring + ring / 8
     }
 
     fn cells(&self, signs: &Signs) -> usize {
@@ -225,16 +221,21 @@ impl Context {
         let (cells, _) = scratch.as_chunks_mut();
         let (cells, rest) = cells.split_at_mut(self.cells(&signs).min(cells.len()));
         cells.fill(Probability::EVEN.cell());
-        let (ring, _) = rest.as_flattened_mut().as_chunks_mut();
-        let ring_chunks = self.neighbours.ring_bytes() / RING_CHUNK;
-        let (ring, _) = ring.split_at_mut(ring_chunks.min(ring.len()));
+        let (kinds, rest) = rest
+            .as_flattened_mut()
+            .split_at_mut_checked(self.neighbours.ring())
+            .unwrap_or_default();
+        let (marked, _) = rest.as_chunks_mut();
+        let (marked, _) = marked.split_at_mut((kinds.len() / 32).min(marked.len()));
         let mut reader = ContextReader {
             decoder: Decoder::new(stream),
             codebook,
             signs,
             cells,
-            ring,
-            marks: self.neighbours.marks(),
+            kinds,
+            marked,
+            near: self.neighbours.near.into(),
+            far: self.neighbours.far.into(),
             unit_bits: self.unit_bits as u32,
             zeros: 0,
         };
@@ -250,9 +251,12 @@ pub(crate) struct ContextReader<'a, 't> {
     codebook: &'a [u8],
     signs: Signs,
     cells: &'t mut [Cell],
-    /// Kinds of the positions ahead, by their columns modulo its size.
-    ring: &'t mut [[i8; RING_CHUNK]],
-    marks: [(usize, u8); 5],
+    /// Kinds of the positions ahead, by their columns modulo its length, a power of two.
+    kinds: &'t mut [i8],
+    /// A bit for each, set where the kind is not 0: 32 columns a word.
+    marked: &'t mut [Cell],
+    near: usize,
+    far: usize,
     unit_bits: u32,
     /// Positions without neighbours that are zero before the next such weight.
     zeros: u32,
@@ -262,12 +266,15 @@ impl ContextReader<'_, '_> {
     /// Calls `visit(column, weight)` for each weight of the next row.
     #[inline(never)]
     pub(crate) fn row(&mut self, columns: usize, visit: &mut dyn FnMut(usize, i32)) {
-        self.ring.fill([0; RING_CHUNK]);
+        self.kinds.fill(0);
+        self.marked.fill([0; 4]);
         let mut column = 0;
         while let Some((at, kind)) = self.next(column, columns) {
             let positive = self.sign(kind);
             visit(at, self.value(positive));
-            self.mark(at, positive);
+            if self.near > 0 {
+                self.mark(at, positive);
+            }
             column = at + 1;
         }
     }
@@ -276,80 +283,101 @@ impl ContextReader<'_, '_> {
     #[inline(always)]
     fn next(&mut self, mut column: usize, columns: usize) -> Option<(usize, u8)> {
         while column < columns {
-            let zeros = self.passed(column, columns - column);
-            column += zeros as usize;
-            self.zeros -= zeros;
-            if zeros > 0 {
-                continue;
-            }
-            let kind = self.take_kind(column);
-            if kind != 0 {
-                let cells = self.cells.last_chunk_mut::<{ place::KINDS }>();
-                let cell = cells.map(|cells| &mut cells[kind as usize % place::KINDS]);
-                if cell.is_some_and(|cell| self.decoder.bit(cell)) {
-                    return Some((column, kind));
-                }
-            } else if self.zeros == 0 {
+            let word = self.marked_from(column);
+            // 32 or more where none is marked: then the rest of the word's columns, or of the row's.
+            let unmarked = match self.marked.is_empty() {
+                true => columns,
+                false => (word.trailing_zeros()).min(32 - (column as u32 & 31)) as usize,
+            };
+            let unmarked = unmarked.min(columns - column);
+            if (self.zeros as usize) < unmarked {
+                column += self.zeros as usize;
                 self.zeros = self.run();
                 return Some((column, 0));
-            } else {
-                self.zeros -= 1;
             }
-            column += 1;
+            self.zeros -= unmarked as u32;
+            column += unmarked;
+            if column < columns && word != 0 {
+                let kind = self.take_kind(column);
+                if self.decide(self.first_kind() + (kind as usize & 31)) {
+                    return Some((column, kind));
+                }
+                column += 1;
+            }
         }
         None
     }
 
-    /// Zeros from a column on that can be passed at once, at most [`zeros`](Self::zeros).
+    fn first_kind(&self) -> usize {
+        self.cells.len().wrapping_sub(place::KINDS)
+    }
+
+    /// The marks of a column and of those behind it in its word.
     #[inline(always)]
-    fn passed(&self, column: usize, left: usize) -> u32 {
-        if self.ring.is_empty() {
-            return (self.zeros).min(left as u32);
+    fn marked_from(&mut self, column: usize) -> u32 {
+        match self.word(column) {
+            Some(word) => u32::from_le_bytes(word.map(|byte| byte as u8)) >> (column & 31),
+            None => 0,
         }
-        let chunk = self.ring.get(column / RING_CHUNK & (self.ring.len() - 1));
-        let is_clear = column.is_multiple_of(RING_CHUNK) && chunk == Some(&[0; RING_CHUNK]);
-        if is_clear && left >= RING_CHUNK && self.zeros >= RING_CHUNK as u32 {
-            RING_CHUNK as u32
-        } else {
-            0
-        }
+    }
+
+    #[inline(always)]
+    fn word(&mut self, column: usize) -> Option<&mut Cell> {
+        let last = self.marked.len().wrapping_sub(1);
+        self.marked.get_mut(column / 32 & last)
     }
 
     #[inline(always)]
     fn kind(&mut self, column: usize) -> Option<&mut i8> {
-        let kinds = self.ring.as_flattened_mut();
-        let last = kinds.len().wrapping_sub(1);
-        kinds.get_mut(column & last)
+        let last = self.kinds.len().wrapping_sub(1);
+        self.kinds.get_mut(column & last)
     }
 
     #[inline(always)]
     fn take_kind(&mut self, column: usize) -> u8 {
+        if let Some(word) = self.word(column) {
+            let marks = u32::from_le_bytes(word.map(|byte| byte as u8)) & !(1 << (column & 31));
+            *word = marks.to_le_bytes().map(|byte| byte as i8);
+        }
         let kind = self.kind(column);
         kind.map_or(0, |kind| core::mem::take(kind) as u8)
     }
 
     /// Tells the positions ahead that a weight stands here.
+    #[inline(never)]
     fn mark(&mut self, column: usize, positive: bool) {
-        for (distance, bit) in self.marks {
-            let sign = positive && bit != neighbour::SECOND;
-            let bits = bit + if sign { neighbour::POSITIVE } else { 0 };
-            if distance > 0
-                && let Some(kind) = self.kind(column.wrapping_add(distance))
-            {
-                // Each neighbour marks a position once: the bits and the count, at most 4, are free.
-                *kind = (*kind as u8).wrapping_add(bits) as i8;
-            }
+        let (near, far) = (self.near, self.far);
+        let signed = if positive { neighbour::POSITIVE } else { 0 };
+        self.tell(column + near, neighbour::NEAR + signed);
+        self.tell(column + 2 * near, neighbour::SECOND);
+        if far > 0 {
+            self.tell(column + far, neighbour::FAR + signed);
+            self.tell(column + far + near, neighbour::FARTHER + signed);
+            self.tell(column + far - near, neighbour::LESS_FAR + signed);
+        }
+    }
+
+    /// Each neighbour tells a position once: its bit and the count, at most 4, are free.
+    #[inline(always)]
+    fn tell(&mut self, column: usize, bits: u8) {
+        if let Some(kind) = self.kind(column) {
+            *kind = (*kind as u8).wrapping_add(bits) as i8;
+        }
+        if let Some(word) = self.word(column) {
+            let marks = u32::from_le_bytes(word.map(|byte| byte as u8)) | 1 << (column & 31);
+            *word = marks.to_le_bytes().map(|byte| byte as i8);
         }
     }
 
     fn sign(&mut self, kind: u8) -> bool {
         if self.signs.differ() {
-            self.tree(place::SIGN + prevailing(kind), 1) == 1
+            self.decide(place::SIGN + 1 + prevailing(kind))
         } else {
             self.signs.counts[0] == 0
         }
     }
 
+    #[inline(always)]
     fn value(&mut self, positive: bool) -> i32 {
         let sign = positive as usize;
         let index = self.tree(self.signs.trees()[sign], self.signs.bits[sign]) as usize;
@@ -360,10 +388,9 @@ impl ContextReader<'_, '_> {
 
     fn run(&mut self) -> u32 {
         let mut units = 0;
-        let cells = self.cells.iter_mut().take(MAX_UNITS);
-        for cell in cells {
-            if !self.decoder.bit(cell) {
-                return units << self.unit_bits | self.remainder();
+        while units < MAX_UNITS {
+            if !self.decide(place::UNITS + units) {
+                return (units as u32) << self.unit_bits | self.remainder();
             }
             units += 1;
         }
@@ -380,14 +407,19 @@ impl ContextReader<'_, '_> {
     }
 
     /// A number of `bits` bits, 0 … 8, its highest first.
-    #[inline(never)]
+    #[inline(always)]
     fn tree(&mut self, place: usize, bits: u32) -> u32 {
         let mut node = 1;
         for _ in 0..bits {
-            let cell = self.cells.get_mut(place + node as usize);
-            let bit = cell.is_some_and(|cell| self.decoder.bit(cell));
-            node = node << 1 | bit as u32;
+            node = node << 1 | self.decide(place + node) as usize;
         }
-        node - (1 << bits)
+        node as u32 - (1 << bits)
+    }
+
+    // Not inline: whoever asks would otherwise keep the decoder's state in its own registers' stead.
+    #[inline(never)]
+    fn decide(&mut self, place: usize) -> bool {
+        let cell = self.cells.get_mut(place);
+        cell.is_some_and(|cell| self.decoder.bit(cell))
     }
 }

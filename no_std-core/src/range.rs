@@ -25,16 +25,16 @@ impl Probability {
     /// After one more bit: the n-th moves the probability by about the n-th part of the way.
     #[inline(always)]
     pub const fn learn(self, bit: bool) -> Self {
-        let seen = self.0 & 0xffff;
-        // 1 … 7: seen is 2 … 128.
-        let rate = 31 - seen.leading_zeros();
-        let p = self.0 >> 16;
-        let p = if bit {
-            p + ((0xffff - p) >> rate)
+        let Self(word) = self;
+        let seen = word & 0xffff;
+        // 17 … 23: the probability's own 16 bits, and log2 of seen, which is 2 … 128.
+        let rate = 47 - seen.leading_zeros();
+        let word = if bit {
+            word + ((!word >> rate) << 16)
         } else {
-            p - (p >> rate)
+            word - ((word >> rate) << 16)
         };
-        Self(p << 16 | (seen + (seen < MAX_SEEN) as u32))
+        Self(word + (seen < MAX_SEEN) as u32)
     }
 
     pub(crate) fn cell(self) -> Cell {
@@ -83,9 +83,17 @@ impl<'a> Decoder<'a> {
         self.code = self.code << 8 | byte as u32;
     }
 
-    /// Once or twice: no decision narrows a range by more than 4,096, nor even bits by more than 2¹⁶.
     #[inline(always)]
     fn widen(&mut self) {
+        if self.range < MIN_RANGE {
+            self.widen_by_bytes();
+        }
+    }
+
+    /// One or two: no decision narrows a range by more than 4,096, nor even bits by more than 2¹⁶.
+    #[cold]
+    #[inline(never)]
+    fn widen_by_bytes(&mut self) {
         while self.range < MIN_RANGE {
             self.range <<= 8;
             self.shift_in();

@@ -299,6 +299,16 @@ impl Reader<'_, '_> {
         sum
     }
 
+    /// Σ (x − zero_point)·w over the next row, modulo 2³².
+    pub fn centred_dot(&mut self, x: &[i8], zero_point: i32) -> i32 {
+        let mut sum = 0i32;
+        self.row(&mut |column, weight| {
+            let x = x.get(column).copied().unwrap_or(0) as i32;
+            sum = sum.wrapping_add((x - zero_point) * weight);
+        });
+        sum
+    }
+
     /// Calls `visit(column, weight)` for each coded weight of the next row, in order of columns;
     /// every column is below `columns`.
     pub fn row(&mut self, visit: &mut dyn FnMut(usize, i32)) {

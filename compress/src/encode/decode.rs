@@ -80,9 +80,12 @@ pub fn recount(model: &Model) -> Option<Recount> {
     }
     let program = decode(model);
     let written = |op: &Operator, stored: operator::Linear, linear: &Linear| {
+        let tight = stored.centred || stored.biases().is_coded();
         let stored = &stored.weights;
         let source = source(&program, op, linear);
-        weights::find(source, &encoding(stored), stored.stream())
+        let mut written = weights::find(source, &encoding(stored), stored.stream())?;
+        written.tight = tight;
+        Some(written)
     };
     let forms: Vec<Vec<Written>> = model
         .operators()

@@ -2,6 +2,7 @@
 
 use super::ledger::{Category, Ledger};
 use super::operators;
+use super::order;
 use super::weights::{self, Coding, Source, Written};
 use super::writer::Writer;
 use crate::plan::{self, ArenaPlan};
@@ -60,6 +61,8 @@ pub enum EncodeError {
 /// When a layer is beyond the format's bounds (a row of more than 65,536 weights, say).
 pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError> {
     check_wide(program)?;
+    let sorted = (coding == Coding::Smallest).then(|| order::sorted(program));
+    let program = sorted.as_ref().unwrap_or(program);
     let forms: Vec<Vec<Written>> = program
         .operators
         .iter()
@@ -264,7 +267,8 @@ fn body(image: &mut Writer, program: &Program, forms: &[Vec<Written>], plan: &Ar
         .zip(forms)
         .zip(&plan.scratch_offsets)
     {
-        operators::write(image, op, forms, scratch);
+        let zero_point = program.tensors[op.input].zero_point;
+        operators::write(image, op, zero_point, forms, scratch);
     }
     image.varint(Category::Metadata, program.metadata.len());
     for text in program

@@ -1,6 +1,7 @@
 //! From a fixed-point [`Program`](crate::program::Program) to the bytes of an image, every byte
 //! accounted for as it is written.
 
+mod biases;
 mod bits;
 mod code;
 mod context;
@@ -9,6 +10,7 @@ mod image;
 mod kinds;
 mod ledger;
 mod operators;
+mod order;
 mod range;
 mod runs;
 mod weights;
@@ -17,4 +19,5 @@ mod writer;
 pub use decode::{Recount, decode, recount};
 pub use image::{EncodeError, Encoded, Layer, encode};
 pub use ledger::{Category, Ledger};
+pub use order::sorted;
 pub use weights::Coding;

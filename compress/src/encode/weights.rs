@@ -51,6 +51,8 @@ pub(super) struct Written {
     pub(super) plain: bool,
     /// Whether zeros have symbols of their own.
     pub(super) visits_zeros: bool,
+    /// Whether what stands beside the weights may be coded too.
+    pub(super) tight: bool,
 }
 
 impl Written {
@@ -83,7 +85,10 @@ pub(super) fn write(source: Source, coding: Coding) -> Written {
         first,
         |best, next| if next.len() < best.len() { next } else { best },
     );
-    smallest.write(&matrix)
+    Written {
+        tight: coding == Coding::Smallest,
+        ..smallest.write(&matrix)
+    }
 }
 
 /// The form that has just this name and these coded bytes.
@@ -163,6 +168,7 @@ impl Form {
             table_bytes: self.table_bytes,
             plain,
             visits_zeros,
+            tight: false,
         }
     }
 }

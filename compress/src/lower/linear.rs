@@ -116,7 +116,6 @@ impl Matrix {
             weights: self.weights.clone(),
             multipliers: scales.iter().map(|s| multiplier(s / y)).collect(),
             biases: exact.iter().map(|&b| rounded(b, bias_shift)).collect(),
-            bias_shift,
             range,
         })
     }

@@ -86,7 +86,6 @@ pub fn linear(
         weights,
         multipliers,
         biases,
-        bias_shift,
         range,
     }
 }
