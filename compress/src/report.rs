@@ -1,7 +1,7 @@
 //! The report of a compression: what a file holds, and what it lost.
 
 use crate::encode::{Layer, Ledger};
-use crate::pipeline::{Compressed, Stage};
+use crate::pipeline::{Compressed, Figures};
 use serde::{Deserialize, Serialize};
 pub use trainer::train::Measure;
 
@@ -37,7 +37,7 @@ pub struct Report {
     /// Dense multiply-accumulates of the float model.
     pub macs: u64,
     /// What each pass did.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<Figures>,
 }
 
 impl Report {
