@@ -61,7 +61,7 @@ pub enum EncodeError {
 /// When a layer is beyond the format's bounds (a row of more than 65,536 weights, say).
 pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError> {
     check_wide(program)?;
-    let sorted = (coding == Coding::Smallest).then(|| order::sorted(program));
+    let sorted = coding.is_tight().then(|| order::sorted(program));
     let program = sorted.as_ref().unwrap_or(program);
     let forms: Vec<Vec<Written>> = program
         .operators

@@ -19,8 +19,17 @@ pub enum Coding {
     /// Whatever is smallest without range codes, which take a device some ten times as long to read as
     /// Huffman codes.
     Huffman,
+    /// Whatever is smallest without Huffman codes.
+    Range,
     /// Whatever is smallest.
     Smallest,
+}
+
+impl Coding {
+    /// Whether an image may ask its readers for the feature `context`.
+    pub(super) fn is_tight(self) -> bool {
+        matches!(self, Coding::Range | Coding::Smallest)
+    }
 }
 
 /// A matrix to be written.
@@ -86,7 +95,7 @@ pub(super) fn write(source: Source, coding: Coding) -> Written {
         |best, next| if next.len() < best.len() { next } else { best },
     );
     Written {
-        tight: coding == Coding::Smallest,
+        tight: coding.is_tight(),
         ..smallest.write(&matrix)
     }
 }
@@ -339,7 +348,7 @@ impl<'w> Matrix<'w> {
         if matches!(coding, Coding::Huffman | Coding::Smallest) {
             forms.extend(self.huffman());
         }
-        if coding == Coding::Smallest {
+        if coding.is_tight() {
             forms.extend(self.contexts());
         }
         forms

@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
     fn coding(&self) -> Coding {
         let coded = !self.settings.stages.is_empty() || self.settings.grid < 8;
         match (coded, self.settings.huffman) {
-            (_, Some(true)) | (true, None) => Coding::Smallest,
+            (_, Some(true)) | (true, None) => self.settings.coder.into(),
             (true, Some(false)) => Coding::Packed,
             (false, _) => Coding::Plain,
         }

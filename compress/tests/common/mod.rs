@@ -259,10 +259,11 @@ pub fn random_input(seed: u64, count: usize) -> Vec<i8> {
     (0..count).map(|_| rng.random()).collect()
 }
 
-pub const CODINGS: [Coding; 4] = [
+pub const CODINGS: [Coding; 5] = [
     Coding::Plain,
     Coding::Packed,
     Coding::Huffman,
+    Coding::Range,
     Coding::Smallest,
 ];
 
