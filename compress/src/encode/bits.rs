@@ -49,7 +49,7 @@ mod tests {
         bits.put(u32::MAX, 32);
         assert_eq!(
             bits.into_bytes(),
-            [0b1011_1000, 0b0000_0111, 0xff, 0xff, 0xff, 0b1110_0000]
+            [0b1011_1000, 0b0000_0111, 0xff, 0xff, 0xff, 0b1111_1000]
         );
     }
 }

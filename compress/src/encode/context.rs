@@ -230,3 +230,6 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,14 +60,25 @@ pub enum EncodeError {
 /// # Errors
 /// When a layer is beyond the format's bounds (a row of more than 65,536 weights, say).
 pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError> {
+    encode_each(program, |_| coding)
+}
+
+/// As [`encode`], with a choice for each operator by its place.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_each(
+    program: &Program,
+    coding: impl Fn(usize) -> Coding,
+) -> Result<Encoded, EncodeError> {
     check_wide(program)?;
-    let sorted = coding.is_tight().then(|| order::sorted(program));
+    let is_tight = (0..program.operators.len()).any(|place| coding(place).is_tight());
+    let sorted = is_tight.then(|| order::sorted(program));
     let program = sorted.as_ref().unwrap_or(program);
-    let forms: Vec<Vec<Written>> = program
-        .operators
-        .iter()
-        .map(|op| {
-            let coding = allowed(program, op, coding);
+    let operators = program.operators.iter().enumerate();
+    let forms: Vec<Vec<Written>> = operators
+        .map(|(place, op)| {
+            let coding = allowed(program, op, coding(place));
             let written = |linear: &Linear| weights::write(source(program, op, linear), coding);
             op.kind.linears().into_iter().map(written).collect()
         })

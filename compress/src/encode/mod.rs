@@ -17,7 +17,7 @@ mod weights;
 mod writer;
 
 pub use decode::{Recount, decode, recount};
-pub use image::{EncodeError, Encoded, Layer, encode};
+pub use image::{EncodeError, Encoded, Layer, encode, encode_each};
 pub use ledger::{Category, Ledger};
 pub use order::sorted;
 pub use weights::Coding;

@@ -110,7 +110,7 @@ pub(super) fn find(source: Source, encoding: &str, stream: &[u8]) -> Option<Writ
         .find(|written| written.stream == stream)
 }
 
-struct Matrix<'w> {
+pub(super) struct Matrix<'w> {
     source: Source<'w>,
     /// How often each int8 weight (as u8) occurs.
     counts: Counts,
@@ -120,7 +120,7 @@ struct Matrix<'w> {
 }
 
 /// A form before its stream is written: all that its size depends on.
-struct Form {
+pub(super) struct Form {
     positions: Positions,
     values: Values,
     /// Everything up to the stream.
@@ -155,7 +155,7 @@ impl Form {
         }
     }
 
-    fn write(self, matrix: &Matrix) -> Written {
+    pub(super) fn write(self, matrix: &Matrix) -> Written {
         let encoding = self.name();
         let visits_zeros = matches!(self.positions, Positions::Every);
         let plain = visits_zeros && matches!(self.values, Values::Integer(8));
@@ -301,7 +301,7 @@ impl Values {
 }
 
 impl<'w> Matrix<'w> {
-    fn new(source: Source<'w>) -> Self {
+    pub(super) fn new(source: Source<'w>) -> Self {
         let mut counts = [0; 256];
         let (mut runs, mut run) = (Vec::new(), 0);
         for &weight in source.weights {
@@ -439,7 +439,7 @@ impl<'w> Matrix<'w> {
     }
 
     /// Range codes with no neighbours, with those beside a weight, and with those above it too.
-    fn contexts(&self) -> Vec<Form> {
+    pub(super) fn contexts(&self) -> Vec<Form> {
         let Neighbours { near, far } = self.source.neighbours;
         let mut models = vec![Neighbours::default()];
         if near > 0 {
