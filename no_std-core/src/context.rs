@@ -423,3 +423,70 @@ impl ContextReader<'_, '_> {
         cell.is_some_and(|cell| self.decoder.bit(cell))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn context(bytes: &[u8]) -> Result<Context, FormatError> {
+        Context::parse(&mut Cursor::new(bytes, 0))
+    }
+
+    #[test]
+    fn distances_must_be_within_range_and_in_order() {
+        assert!(context(&[18, 0]).is_ok());
+        assert!(context(&[3, 1, 28]).is_ok());
+        assert!(context(&[3, 5, 0]).is_ok());
+        for wrong in [
+            &[19, 0][..],
+            &[3, 5, 5],
+            &[3, 0x81, 0x10, 0],
+            &[3, 1, 0x81, 0x10],
+            &[3, 0xff, 0xff, 0xff, 0x0f, 0],
+        ] {
+            assert_eq!(
+                context(wrong).err(),
+                Some(FormatError::Encoding),
+                "{wrong:?}"
+            );
+        }
+        assert_eq!(context(&[3, 1]).err(), Some(FormatError::Truncated));
+    }
+
+    /// Every column once, in order, within the row, whatever the bytes and however little the scratch.
+    #[test]
+    fn any_stream_is_a_matrix() {
+        let mut state = 1u32;
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        for model in [[0, 0], [1, 28], [7, 0], [300, 2048]] {
+            for codebook in [&[5][..], &[200], &[253, 254, 1], &[0; 256], &[130; 256]] {
+                let [near, far] = model;
+                let neighbours = Neighbours { near, far };
+                let unit_bits = byte() % 19;
+                let context = Context {
+                    neighbours,
+                    unit_bits,
+                };
+                let needed = context.scratch_bytes(&Signs::of(codebook));
+                for (length, given) in [(0, needed), (200, needed), (60, needed / 2), (9, 0)] {
+                    let stream: Vec<u8> = (0..length).map(|_| byte()).collect();
+                    let mut scratch = vec![-1; given];
+                    let mut reader = context.reader(codebook, &stream, &mut scratch);
+                    for columns in [1, 31, 32, 33, 3000] {
+                        let mut next = 0;
+                        reader.row(columns, &mut |column, weight| {
+                            assert!((next..columns).contains(&column));
+                            assert!((-128..128).contains(&weight));
+                            next = column + 1;
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
