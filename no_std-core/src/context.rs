@@ -324,7 +324,7 @@ impl ContextReader<'_, '_> {
     #[inline(always)]
     fn word(&mut self, column: usize) -> Option<&mut Cell> {
         let last = self.marked.len().wrapping_sub(1);
-        self.marked.get_mut(column / 32 & last)
+        self.marked.get_mut((column / 32) & last)
     }
 
     #[inline(always)]

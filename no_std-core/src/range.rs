@@ -122,7 +122,8 @@ impl<'a> Decoder<'a> {
     pub(crate) fn even(&mut self, count: u32) -> u32 {
         self.range >>= count.min(MAX_EVEN_BITS);
         // The range is at least 2⁸. A stream that no encoder wrote may hold more than `count` bits.
-        let value = (self.code / self.range).min((1 << count.min(MAX_EVEN_BITS)) - 1);
+        let value = self.code.checked_div(self.range).unwrap_or(0);
+        let value = value.min((1 << count.min(MAX_EVEN_BITS)) - 1);
         self.code = self.code.wrapping_sub(value.wrapping_mul(self.range));
         self.widen();
         value
