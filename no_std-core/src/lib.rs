@@ -32,6 +32,7 @@
 extern crate std;
 
 pub mod bits;
+#[cfg(feature = "context")]
 pub mod context;
 mod crc;
 mod cursor;
@@ -41,6 +42,7 @@ mod model;
 pub mod numerics;
 pub mod operator;
 pub mod overlap;
+#[cfg(feature = "context")]
 pub mod range;
 pub mod tensor;
 pub mod weights;

@@ -5,6 +5,7 @@
 
 use crate::FormatError;
 use crate::bits::BitReader;
+#[cfg(feature = "context")]
 use crate::context::{Context, ContextReader, Signs};
 use crate::cursor::Cursor;
 use crate::huffman::{Code, Entry, LONGER, fields};
@@ -20,6 +21,7 @@ pub enum Positions<'a> {
     /// Where a bit per position is set.
     Bitmap,
     /// Where an adaptive range code says, which says the values too, those of a codebook.
+    #[cfg(feature = "context")]
     Context(Context),
 }
 
@@ -108,7 +110,10 @@ impl<'a> Weights<'a> {
             form::EVERY => Positions::Every,
             form::RUNS => runs(cursor)?,
             form::BITMAP => Positions::Bitmap,
+            #[cfg(feature = "context")]
             _ => context(cursor, &values)?,
+            #[cfg(not(feature = "context"))]
+            _ => return Err(FormatError::LeftOut),
         };
         let length = cursor.size()?;
         let mut weights = Self {
@@ -138,7 +143,10 @@ impl<'a> Weights<'a> {
 
     /// Whether the stream is a range code.
     pub const fn is_context(&self) -> bool {
-        matches!(self.positions, Positions::Context(_))
+        #[cfg(feature = "context")]
+        return matches!(self.positions, Positions::Context(_));
+        #[cfg(not(feature = "context"))]
+        false
     }
 
     /// The int8 weights of a plain matrix as bytes; the coded bits of any other.
@@ -148,6 +156,7 @@ impl<'a> Weights<'a> {
 
     /// Scratch bytes for look-up tables while the stream is read.
     pub fn table_bytes(&self) -> usize {
+        #[cfg(feature = "context")]
         if let Some((context, codebook)) = self.context() {
             return context.scratch_bytes(&Signs::of(codebook));
         }
@@ -155,11 +164,10 @@ impl<'a> Weights<'a> {
     }
 
     /// The model and the codebook of a range code.
+    #[cfg(feature = "context")]
     fn context(&self) -> Option<(&Context, &'a [u8])> {
         match (&self.positions, &self.values) {
-            (Positions::Context(context), Values::Indexed { codebook, .. })
-                if cfg!(feature = "context") =>
-            {
+            (Positions::Context(context), Values::Indexed { codebook, .. }) => {
                 Some((context, codebook))
             }
             _ => None,
@@ -182,13 +190,15 @@ impl<'a> Weights<'a> {
 
     /// Starts reading, with `scratch` of at least [`table_bytes`](Self::table_bytes).
     pub fn reader<'t>(&'t self, scratch: &'t mut [i8]) -> Reader<'a, 't> {
-        let (mut context, mut tables) = (None, &mut [][..]);
-        match self.context() {
-            Some((model, codebook)) => {
-                context = Some(model.reader(codebook, self.stream, scratch));
-            }
-            None => tables = scratch.as_chunks_mut().0,
+        #[cfg(feature = "context")]
+        if let Some((model, codebook)) = self.context() {
+            let context = Some(model.reader(codebook, self.stream, scratch));
+            return Reader {
+                context,
+                ..self.empty_reader()
+            };
         }
+        let (tables, _) = scratch.as_chunks_mut();
         let (tables, _) = split(tables, self.value_entries() + self.run_entries());
         let (values, runs) = split(tables, self.value_entries());
         if let Values::Huffman(code) = &self.values {
@@ -202,13 +212,24 @@ impl<'a> Weights<'a> {
         let (values, runs) = tables.split_at(of_values);
         let fast = entries == [1 << TABLE_BITS; 2];
         Reader {
-            weights: self,
-            bits: BitReader::new(self.stream),
             values,
             runs,
             fast: if fast { tables.first_chunk() } else { None },
+            ..self.empty_reader()
+        }
+    }
+
+    #[inline(always)]
+    fn empty_reader(&self) -> Reader<'a, '_> {
+        Reader {
+            weights: self,
+            bits: BitReader::new(self.stream),
+            values: &[],
+            runs: &[],
+            fast: None,
             column: 0,
-            context,
+            #[cfg(feature = "context")]
+            context: None,
         }
     }
 }
@@ -253,12 +274,10 @@ fn runs<'a>(cursor: &mut Cursor<'a>) -> Result<Positions<'a>, FormatError> {
     Ok(Positions::Runs(code))
 }
 
+#[cfg(feature = "context")]
 fn context<'a>(cursor: &mut Cursor<'a>, values: &Values) -> Result<Positions<'a>, FormatError> {
     if !matches!(values, Values::Indexed { .. }) {
         return Err(FormatError::Encoding);
-    }
-    if !cfg!(feature = "context") {
-        return Err(FormatError::LeftOut);
     }
     Ok(Positions::Context(Context::parse(cursor)?))
 }
@@ -282,6 +301,7 @@ pub struct Reader<'a, 't> {
     /// begun before it (runs).
     column: usize,
     /// What reads a range code.
+    #[cfg(feature = "context")]
     context: Option<ContextReader<'a, 't>>,
 }
 
@@ -316,10 +336,9 @@ impl Reader<'_, '_> {
             Positions::Every => self.every(visit),
             Positions::Runs(_) => self.runs(visit),
             Positions::Bitmap => self.bitmap(visit),
+            #[cfg(feature = "context")]
             Positions::Context(_) => {
-                if let Some(reader) = &mut self.context
-                    && cfg!(feature = "context")
-                {
+                if let Some(reader) = &mut self.context {
                     reader.row(self.weights.columns, visit);
                 }
             }

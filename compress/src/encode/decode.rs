@@ -80,7 +80,7 @@ pub fn recount(model: &Model) -> Option<Recount> {
     }
     let program = decode(model);
     let written = |op: &Operator, stored: operator::Linear, linear: &Linear| {
-        let tight = stored.centred || stored.biases().is_coded();
+        let tight = stored.is_centred() || stored.biases().is_coded();
         let stored = &stored.weights;
         let source = source(&program, op, linear);
         let mut written = weights::find(source, &encoding(stored), stored.stream())?;

@@ -194,7 +194,7 @@ fn linear(place: String, stored: &operator::Linear, zero_point: i8, shape: Vec<u
         },
         rows,
         columns,
-        biases: match stored.centred {
+        biases: match stored.is_centred() {
             true => whole(&biases, &weights, zero_point),
             false => biases,
         },

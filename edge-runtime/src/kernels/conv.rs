@@ -179,7 +179,7 @@ impl<'o, 'a> Conv<'o, 'a> {
                 }
             });
             let (mut bias, multiplier) = (biases.take(), multipliers.take());
-            if cfg!(feature = "context") && self.linear.centred {
+            if self.linear.is_centred() {
                 bias = bias.wrapping_sub(sum * self.zero_point);
             }
             let weights = entries.get(..used).unwrap_or(&[]);

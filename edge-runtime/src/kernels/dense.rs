@@ -26,7 +26,7 @@ fn coded(x: &[i8], zero_point: i32, y: &mut [i8], scratch: &mut [i8], linear: &L
     let (mut biases, mut multipliers) = (linear.biases(), linear.multipliers());
     let mut reader = linear.weights.reader(scratch);
     for y in y {
-        let products = if cfg!(feature = "context") && linear.centred {
+        let products = if linear.is_centred() {
             reader.centred_dot(x, zero_point)
         } else {
             reader.dot(x)

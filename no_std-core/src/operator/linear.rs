@@ -16,8 +16,8 @@ pub struct Linear<'a> {
     pub range: Output,
     /// The weights.
     pub weights: Weights<'a>,
-    /// Whether products are of inputs less their zero point: the biases are then without its share.
-    pub centred: bool,
+    #[cfg(feature = "context")]
+    centred: bool,
     multipliers: &'a [u8],
     biases: Integers<'a>,
 }
@@ -26,7 +26,7 @@ pub struct Linear<'a> {
 pub mod linear_flag {
     /// A multiplier for each row.
     pub const PER_CHANNEL: u8 = 1;
-    /// See [`Linear::centred`](super::Linear::centred).
+    /// See [`Linear::is_centred`](super::Linear::is_centred).
     pub const CENTRED: u8 = 2;
 }
 
@@ -44,20 +44,19 @@ impl<'a> Linear<'a> {
     ) -> Result<Self, FormatError> {
         let flags = cursor.u8()?;
         let range = range(cursor, zero_point)?;
-        let mut linear = Self::body(
-            cursor,
-            flags & !linear_flag::CENTRED,
-            range,
-            [rows, columns],
-        )?;
+        #[cfg(feature = "context")]
+        if flags & linear_flag::CENTRED != 0 {
+            let flags = flags & !linear_flag::CENTRED;
+            let mut linear = Self::body(cursor, flags, range, [rows, columns])?;
+            linear.check()?;
+            linear.centred = true;
+            return match linear.weights.is_plain() {
+                true => Err(FormatError::Operator),
+                false => Ok(linear),
+            };
+        }
+        let linear = Self::body(cursor, flags, range, [rows, columns])?;
         linear.check()?;
-        linear.centred = flags & linear_flag::CENTRED != 0;
-        if linear.centred && linear.weights.is_plain() {
-            return Err(FormatError::Operator);
-        }
-        if linear.centred && !cfg!(feature = "context") {
-            return Err(FormatError::LeftOut);
-        }
         Ok(linear)
     }
 
@@ -91,6 +90,9 @@ impl<'a> Linear<'a> {
         range: Output,
         [rows, columns]: [usize; 2],
     ) -> Result<Self, FormatError> {
+        if !cfg!(feature = "context") && flags & linear_flag::CENTRED != 0 {
+            return Err(FormatError::LeftOut);
+        }
         if flags > linear_flag::PER_CHANNEL || columns > MAX_ROW {
             return Err(FormatError::Operator);
         }
@@ -109,6 +111,7 @@ impl<'a> Linear<'a> {
         Ok(Self {
             range,
             weights,
+            #[cfg(feature = "context")]
             centred: false,
             multipliers,
             biases,
@@ -117,7 +120,16 @@ impl<'a> Linear<'a> {
 
     /// Whether reading it takes the feature `context`.
     pub const fn needs_context(&self) -> bool {
-        self.weights.is_context() || self.centred || self.biases.is_coded()
+        self.weights.is_context() || self.is_centred() || self.biases.is_coded()
+    }
+
+    /// Whether products are of inputs less their zero point: the biases are then without its share.
+    #[inline(always)]
+    pub const fn is_centred(&self) -> bool {
+        #[cfg(feature = "context")]
+        return self.centred;
+        #[cfg(not(feature = "context"))]
+        false
     }
 
     /// Whether each output channel has its own multiplier.
@@ -178,6 +190,7 @@ pub struct Integers<'a> {
     width: u8,
     shift: u8,
     /// The next one, of those that ascend.
+    #[cfg(feature = "context")]
     next: i32,
 }
 
@@ -197,7 +210,10 @@ impl<'a> Integers<'a> {
     pub(super) fn parse(cursor: &mut Cursor<'a>, count: usize) -> Result<Self, FormatError> {
         let width = cursor.u8()?;
         if width >= integers::RICE {
+            #[cfg(feature = "context")]
             return Self::parse_coded(cursor, width);
+            #[cfg(not(feature = "context"))]
+            return Err(FormatError::LeftOut);
         }
         let (mut shift, mut bytes) = (0, &[][..]);
         if width > 0 {
@@ -213,15 +229,14 @@ impl<'a> Integers<'a> {
             bits: BitReader::new(bytes),
             width,
             shift,
+            #[cfg(feature = "context")]
             next: 0,
         })
     }
 
+    #[cfg(feature = "context")]
     #[inline(never)]
     fn parse_coded(cursor: &mut Cursor<'a>, width: u8) -> Result<Self, FormatError> {
-        if !cfg!(feature = "context") {
-            return Err(FormatError::LeftOut);
-        }
         let shift = cursor.u8()?;
         let is_known = width < 2 * integers::ASCENDING - integers::RICE;
         if !is_known || width & 31 > integers::MAX_RICE || shift > 30 {
@@ -244,7 +259,8 @@ impl<'a> Integers<'a> {
     /// The next one, −2³⁰ … [`MAX_BIAS`].
     #[inline(always)]
     pub fn take(&mut self) -> i32 {
-        if cfg!(feature = "context") && self.is_coded() {
+        #[cfg(feature = "context")]
+        if self.is_coded() {
             return self.take_coded();
         }
         if self.width == 0 {
@@ -253,6 +269,7 @@ impl<'a> Integers<'a> {
         self.bits.read_signed(self.width as u32) << (self.shift & 31)
     }
 
+    #[cfg(feature = "context")]
     #[inline(never)]
     fn take_coded(&mut self) -> i32 {
         let units = (!self.bits.peek()).leading_zeros().min(integers::MAX_UNITS);
@@ -280,17 +297,19 @@ impl<'a> Integers<'a> {
 }
 
 /// Of a number whose lowest bit is the sign: 0, −1, 1, −2, …
+#[cfg(feature = "context")]
 const fn signed(number: u32) -> i32 {
     (number >> 1) as i32 ^ -((number & 1) as i32)
 }
 
 /// As near as an integer to be shifted by `shift`, 0 … 30, can be: −2³⁰ … 2³⁰ − 1 after it.
+#[cfg(feature = "context")]
 fn within(integer: i32, shift: u8) -> i32 {
     let bound = 1 << 30 >> shift;
     integer.clamp(-bound, bound - 1)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "context"))]
 mod tests {
     use super::*;
     use std::vec::Vec;
@@ -300,7 +319,6 @@ mod tests {
         Ok((0..count).map(|_| integers.take()).collect())
     }
 
-    #[cfg(feature = "context")]
     #[test]
     fn coded_integers_are_units_and_a_remainder() {
         // Parameter 1, shift 2: 0|0, 0|1, 10|1, 110|0 are 0, 1, 3, 4 and mean 0, −1, −2, 2.
@@ -312,7 +330,6 @@ mod tests {
         assert_eq!(integers(&ascending, 6), Ok(expected.to_vec()));
     }
 
-    #[cfg(feature = "context")]
     #[test]
     fn coded_integers_stay_within_range() {
         for (width, shift) in [(32 + 24, 30), (64 + 24, 0), (64, 30), (32, 0)] {
