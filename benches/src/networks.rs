@@ -80,7 +80,7 @@ pub const NETWORKS: [Network; 5] = [
 
 const SPARSE_300_100: Network = Network {
     name: "lenet-300-100-sparse",
-    coding: Coding::Smallest,
+    coding: Coding::Huffman,
     cmsis_nn: [1_638_245, 903_898, 519_855],
     build: lenet_300_100,
     weights: Weights::Sparse(3),
@@ -88,7 +88,7 @@ const SPARSE_300_100: Network = Network {
 
 const SPARSE_5: Network = Network {
     name: "lenet-5-sparse",
-    coding: Coding::Smallest,
+    coding: Coding::Huffman,
     cmsis_nn: [17_053_199, 7_759_367, 5_515_574],
     build: lenet_5,
     weights: Weights::Sparse(2),
@@ -510,7 +510,6 @@ impl Builder {
             biases: (0..rows)
                 .map(|row| (row as i32 % 16 - 7) * (sum / 80.0) as i32)
                 .collect(),
-            bias_shift: 0,
             range: INT8,
         }
     }

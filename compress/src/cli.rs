@@ -8,7 +8,7 @@ use crate::host::{self, End};
 use crate::inspect::inspect;
 use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress};
 use crate::report::{Measure, Report, Sized};
-use crate::settings::Settings;
+use crate::settings::{Coder, Settings};
 use clap::{Args, Parser, Subcommand};
 use no_std_core::Model;
 use stages::StageArgs;
@@ -143,6 +143,10 @@ struct CompressArgs {
     /// Never Huffman-codes.
     #[arg(long, overrides_with = "huffman")]
     no_huffman: bool,
+    /// What writes coded weights: `huffman`, which devices read fast, `range`, or for each layer the
+    /// `smallest` (the default).
+    #[arg(long, value_name = "CODER")]
+    coder: Option<Coder>,
     /// Processor whose weight layouts are preferred; every runtime runs every image. So far one
     /// layout serves them all.
     #[arg(long, default_value = "any", value_parser = ["any", "m0", "m4", "host"])]
@@ -533,6 +537,7 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
     settings.calibration = args.calibrate.unwrap_or(settings.calibration);
     settings.int16.extend(args.int16.iter().cloned());
     settings.stream |= args.stream;
+    settings.coder = args.coder.unwrap_or(settings.coder);
     settings.huffman = match (args.huffman, args.no_huffman) {
         (true, _) => Some(true),
         (_, true) => Some(false),

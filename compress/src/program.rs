@@ -336,8 +336,6 @@ pub struct Linear {
     pub multipliers: Vec<Multiplier>,
     /// Per row, at the accumulators' scale, input zero point folded in.
     pub biases: Vec<i32>,
-    /// Trailing bits that are zero in every bias and are not stored.
-    pub bias_shift: u8,
     /// Output zero point and clamp.
     pub range: Output,
 }

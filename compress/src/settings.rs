@@ -1,6 +1,7 @@
 //! What to do to a model: the command line's flags and a recipe's `[compress]` table.
 
 use crate::calibrate::Method;
+use crate::encode::Coding;
 pub use crate::passes::channels::Channels;
 pub use crate::passes::fine_tune::FineTune;
 pub use crate::passes::grid::LearnedGrid;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub grid: u8,
     /// Whether Huffman codes may be used. Unless said, they are where a pass asks for coded weights.
     pub huffman: Option<bool>,
+    /// Which entropy coder writes coded weights.
+    pub coder: Coder,
     /// How activation ranges are measured.
     pub calibration: Method,
     /// Training examples that calibration looks at.
@@ -47,6 +50,7 @@ impl Default for Settings {
             stages: Vec::new(),
             grid: 8,
             huffman: None,
+            coder: Coder::default(),
             calibration: Method::default(),
             calibration_examples: 1024,
             int16: Vec::new(),
@@ -54,6 +58,42 @@ impl Default for Settings {
             stream: false,
             hold_out: 0,
             seed: 1,
+        }
+    }
+}
+
+/// Writers of coded weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coder {
+    /// Huffman codes alone, which a device reads fast.
+    Huffman,
+    /// Range codes alone.
+    Range,
+    /// For each layer the one with fewer bytes.
+    #[default]
+    Smallest,
+}
+
+impl std::str::FromStr for Coder {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = [
+            ("huffman", Coder::Huffman),
+            ("range", Coder::Range),
+            ("smallest", Coder::Smallest),
+        ];
+        trainer::names::find(name, &known)
+    }
+}
+
+impl From<Coder> for Coding {
+    fn from(coder: Coder) -> Self {
+        match coder {
+            Coder::Huffman => Coding::Huffman,
+            Coder::Range => Coding::Range,
+            Coder::Smallest => Coding::Smallest,
         }
     }
 }

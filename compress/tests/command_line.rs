@@ -451,7 +451,7 @@ fn bad_data_is_one_line() {
 fn settings_out_of_range_are_named() {
     let t = open();
     for (flags, words) in [
-        ("--quantize=7", ["--quantize", "7"]),
+        ("--quantize=9", ["--quantize", "9"]),
         ("--quantize=four", ["--quantize", "four"]),
         ("--prune=1", ["--prune", "below 1"]),
         ("--prune=most", ["--prune", "most"]),

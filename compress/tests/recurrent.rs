@@ -45,7 +45,6 @@ fn matrix(
         biases: biases.collect(),
         weights,
         multipliers: vec![multiplier(products * 4_096.0)],
-        bias_shift: 0,
         range: range(0),
     }
 }

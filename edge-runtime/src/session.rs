@@ -256,7 +256,9 @@ fn apart(op: &Operator, arena: &mut [i8]) {
     };
     let (from, to) = (&op.input.shape, &op.output.shape);
     match &op.kind {
-        Kind::Dense(linear) => kernels::dense(x, y, scratch, linear),
+        Kind::Dense(linear) => {
+            kernels::dense(x, op.input.zero_point, y, scratch, linear);
+        }
         Kind::Conv {
             window,
             groups,

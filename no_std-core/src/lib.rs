@@ -9,8 +9,10 @@
 //!  ├ Operator      what is computed from which to which       operator
 //!  │  └ Weights    coded rows: positions × values             weights
 //!  │     ├ Hashed  values chosen by a hash of the place       hashed, hash
-//!  │     └ Code    canonical Huffman                          huffman
-//!  │        └ BitReader                                       bits
+//!  │     ├ Code    canonical Huffman                          huffman
+//!  │     │  └ BitReader                                       bits
+//!  │     └ Context neighbours tell how likely a weight is     context
+//!  │        └ Decoder  adaptive range code                    range
 //!  ├ numerics      the one rounding, and its proof of range
 //!  └ functions     exponentials, logarithms and roots by integers
 //! ```
@@ -31,6 +33,8 @@
 extern crate std;
 
 pub mod bits;
+#[cfg(feature = "context")]
+pub mod context;
 mod crc;
 mod cursor;
 pub mod functions;
@@ -41,6 +45,8 @@ mod model;
 pub mod numerics;
 pub mod operator;
 pub mod overlap;
+#[cfg(feature = "context")]
+pub mod range;
 pub mod tensor;
 pub mod weights;
 
@@ -70,7 +76,7 @@ pub enum FormatError {
     Tensor,
     /// An operator unknown or with parameters out of range.
     Operator,
-    /// An operator that this build leaves out: its cargo feature is off.
+    /// An operator, or a form of weights, that this build leaves out: its cargo feature is off.
     LeftOut,
     /// A form of weights unknown or inconsistent.
     Encoding,
@@ -98,7 +104,7 @@ impl core::fmt::Display for FormatError {
             Self::Tensor => "the image names a tensor that does not exist",
             Self::Operator => "the image holds an operator unknown or out of range",
             Self::LeftOut => {
-                "the image holds an operator that this build leaves out; turn on its feature of edge-runtime"
+                "the image holds an operator or a form of weights that this build leaves out; turn on its feature of edge-runtime"
             }
             Self::Encoding => "the image holds weights in a form unknown or inconsistent",
             Self::Code => "the image holds a Huffman code that is not complete",

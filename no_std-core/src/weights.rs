@@ -5,6 +5,8 @@
 
 use crate::FormatError;
 use crate::bits::BitReader;
+#[cfg(feature = "context")]
+use crate::context::{Context, ContextReader, Signs};
 use crate::cursor::Cursor;
 use crate::hashed::Hashed;
 use crate::huffman::{Code, Entry, LONGER, fields};
@@ -21,6 +23,9 @@ pub enum Positions<'a> {
     Bitmap,
     /// Everywhere, each with the value that a hash of its place chooses; the stream holds the values.
     Hashed(Hashed),
+    /// Where an adaptive range code says, which says the values too, those of a codebook.
+    #[cfg(feature = "context")]
+    Context(Context),
 }
 
 /// What weights are.
@@ -63,16 +68,20 @@ pub struct Weights<'a> {
     stream: &'a [u8],
 }
 
-/// Numbers of the forms in an image: positions in bits 0–1, values in bits 2–3.
+/// Numbers of the forms in an image: positions in bits 0, 1 and 4, values in bits 2 and 3.
 pub mod form {
+    /// Bits that say where weights stand.
+    pub const POSITIONS: u8 = 0b10011;
     /// [`Positions::Every`](super::Positions::Every)
     pub const EVERY: u8 = 0;
     /// [`Positions::Runs`](super::Positions::Runs)
     pub const RUNS: u8 = 1;
     /// [`Positions::Bitmap`](super::Positions::Bitmap)
     pub const BITMAP: u8 = 2;
+    /// [`Positions::Context`](super::Positions::Context)
+    pub const CONTEXT: u8 = 3;
     /// [`Positions::Hashed`](super::Positions::Hashed)
-    pub const HASHED: u8 = 3;
+    pub const HASHED: u8 = 1 << 4;
     /// [`Values::Integer`](super::Values::Integer)
     pub const INTEGER: u8 = 0 << 2;
     /// [`Values::Indexed`](super::Values::Indexed)
@@ -108,17 +117,22 @@ impl<'a> Weights<'a> {
         columns: usize,
     ) -> Result<Self, FormatError> {
         let form = cursor.u8()?;
-        let values = match form & !3 {
+        let values = match form & !form::POSITIONS {
             form::INTEGER => Values::Integer(integer_bits(cursor.u8()?)?),
             form::INDEXED => indexed(cursor)?,
             form::HUFFMAN => Values::Huffman(Code::parse(cursor)?),
             _ => return Err(FormatError::Encoding),
         };
-        let positions = match form & 3 {
+        let positions = match form & form::POSITIONS {
             form::EVERY => Positions::Every,
             form::RUNS => runs(cursor)?,
             form::BITMAP => Positions::Bitmap,
-            _ => Positions::Hashed(Hashed::parse(cursor, columns)?),
+            #[cfg(feature = "context")]
+            form::CONTEXT => context(cursor, &values)?,
+            #[cfg(not(feature = "context"))]
+            form::CONTEXT => return Err(FormatError::LeftOut),
+            form::HASHED => Positions::Hashed(Hashed::parse(cursor, columns)?),
+            _ => return Err(FormatError::Encoding),
         };
         let length = cursor.size()?;
         if let Positions::Hashed(hashed) = &positions {
@@ -152,14 +166,37 @@ impl<'a> Weights<'a> {
         )
     }
 
+    /// Whether the stream is a range code.
+    pub const fn is_context(&self) -> bool {
+        #[cfg(feature = "context")]
+        return matches!(self.positions, Positions::Context(_));
+        #[cfg(not(feature = "context"))]
+        false
+    }
+
     /// The int8 weights of a plain matrix as bytes; the coded bits of any other.
     pub const fn stream(&self) -> &'a [u8] {
         self.stream
     }
 
     /// Scratch bytes for look-up tables while the stream is read.
-    pub const fn table_bytes(&self) -> usize {
+    pub fn table_bytes(&self) -> usize {
+        #[cfg(feature = "context")]
+        if let Some((context, codebook)) = self.context() {
+            return context.scratch_bytes(&Signs::of(codebook));
+        }
         (self.value_entries() + self.run_entries()) * size_of::<Entry>()
+    }
+
+    /// The model and the codebook of a range code.
+    #[cfg(feature = "context")]
+    fn context(&self) -> Option<(&Context, &'a [u8])> {
+        match (&self.positions, &self.values) {
+            (Positions::Context(context), Values::Indexed { codebook, .. }) => {
+                Some((context, codebook))
+            }
+            _ => None,
+        }
     }
 
     const fn value_entries(&self) -> usize {
@@ -178,6 +215,14 @@ impl<'a> Weights<'a> {
 
     /// Starts reading, with `scratch` of at least [`table_bytes`](Self::table_bytes).
     pub fn reader<'t>(&'t self, scratch: &'t mut [i8]) -> Reader<'a, 't> {
+        #[cfg(feature = "context")]
+        if let Some((model, codebook)) = self.context() {
+            let context = Some(model.reader(codebook, self.stream, scratch));
+            return Reader {
+                context,
+                ..self.empty_reader()
+            };
+        }
         let (tables, _) = scratch.as_chunks_mut();
         let (tables, _) = split(tables, self.value_entries() + self.run_entries());
         let (values, runs) = split(tables, self.value_entries());
@@ -192,13 +237,25 @@ impl<'a> Weights<'a> {
         let (values, runs) = tables.split_at(of_values);
         let fast = entries == [1 << TABLE_BITS; 2];
         Reader {
-            weights: self,
-            bits: BitReader::new(self.stream),
             values,
             runs,
             fast: if fast { tables.first_chunk() } else { None },
+            ..self.empty_reader()
+        }
+    }
+
+    #[inline(always)]
+    fn empty_reader(&self) -> Reader<'a, '_> {
+        Reader {
+            weights: self,
+            bits: BitReader::new(self.stream),
+            values: &[],
+            runs: &[],
+            fast: None,
             column: 0,
             row: 0,
+            #[cfg(feature = "context")]
+            context: None,
         }
     }
 }
@@ -243,6 +300,14 @@ fn runs<'a>(cursor: &mut Cursor<'a>) -> Result<Positions<'a>, FormatError> {
     Ok(Positions::Runs(code))
 }
 
+#[cfg(feature = "context")]
+fn context<'a>(cursor: &mut Cursor<'a>, values: &Values) -> Result<Positions<'a>, FormatError> {
+    if !matches!(values, Values::Indexed { .. }) {
+        return Err(FormatError::Encoding);
+    }
+    Ok(Positions::Context(Context::parse(cursor)?))
+}
+
 /// Zeros of a bitmap passed in one step.
 const MAX_ZEROS: u32 = 24;
 
@@ -263,6 +328,9 @@ pub struct Reader<'a, 't> {
     column: usize,
     /// Number of the next row (hashed).
     row: u32,
+    /// What reads a range code.
+    #[cfg(feature = "context")]
+    context: Option<ContextReader<'a, 't>>,
 }
 
 impl Reader<'_, '_> {
@@ -282,6 +350,16 @@ impl Reader<'_, '_> {
         sum
     }
 
+    /// Σ (x − zero_point)·w over the next row, modulo 2³².
+    pub fn centred_dot(&mut self, x: &[i8], zero_point: i32) -> i32 {
+        let mut sum = 0i32;
+        self.row(&mut |column, weight| {
+            let x = x.get(column).copied().unwrap_or(0) as i32;
+            sum = sum.wrapping_add((x - zero_point) * weight);
+        });
+        sum
+    }
+
     /// Calls `visit(column, weight)` for each coded weight of the next row, in order of columns;
     /// every column is below `columns`.
     pub fn row(&mut self, visit: &mut dyn FnMut(usize, i32)) {
@@ -290,6 +368,12 @@ impl Reader<'_, '_> {
             Positions::Runs(_) => self.runs(visit),
             Positions::Bitmap => self.bitmap(visit),
             Positions::Hashed(hashed) => hashed.row(self.weights, self.next_row(), visit),
+            #[cfg(feature = "context")]
+            Positions::Context(_) => {
+                if let Some(reader) = &mut self.context {
+                    reader.row(self.weights.columns, visit);
+                }
+            }
         }
     }
 

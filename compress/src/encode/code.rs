@@ -62,6 +62,15 @@ impl Code {
         }
     }
 
+    /// Bits of so many symbols.
+    pub(super) fn bits(&self, counts: &Counts) -> usize {
+        let of = |meaning: usize| match self.words[meaning] {
+            Some((_, length)) => counts[meaning] as usize * length,
+            None => 0,
+        };
+        (0..256).map(of).sum()
+    }
+
     /// Scratch bytes of the look-up table.
     pub(super) fn table_bytes(&self) -> usize {
         if self.table_bits == 0 {
@@ -109,7 +118,7 @@ fn bounded_lengths(counts: &[u64]) -> Vec<usize> {
 }
 
 /// Shannon entropy of the counted symbols, in bits altogether.
-pub(super) fn entropy_bits(counts: &Counts) -> f64 {
+pub(super) fn entropy_bits(counts: &[u64]) -> f64 {
     let total: u64 = counts.iter().sum();
     let bits = |&n: &u64| n as f64 * (total as f64 / n as f64).log2();
     counts.iter().filter(|&&n| n > 0).map(bits).sum()

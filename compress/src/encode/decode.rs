@@ -1,9 +1,9 @@
 //! An image back to the program it was written from, and the account of its bytes.
 
-use super::image::{Layer, assemble, layers};
+use super::image::{Layer, assemble, layers, source};
 use super::kinds::kind;
 use super::ledger::Ledger;
-use super::weights::{self, Written};
+use super::weights::{self, Written, hashed};
 use crate::plan::ArenaPlan;
 use crate::program::{Linear, Operator, Program, Tensor};
 use no_std_core::Model;
@@ -59,6 +59,7 @@ pub(crate) fn encoding(stored: &Weights) -> String {
         Positions::Runs(_) => format!("runs+{values}"),
         Positions::Bitmap => format!("bitmap+{values}"),
         Positions::Hashed(_) => format!("hashed+{values}"),
+        Positions::Context(_) => format!("context+{values}"),
     }
 }
 
@@ -79,9 +80,15 @@ pub fn recount(model: &Model) -> Option<Recount> {
         return None;
     }
     let program = decode(model);
-    let written = |stored: operator::Linear, linear: &Linear| {
+    let written = |op: &Operator, stored: operator::Linear, linear: &Linear| {
+        let tight = stored.is_centred() || stored.biases().is_coded();
         let stored = &stored.weights;
-        weights::find(linear, &encoding(stored), stored.stream())
+        let source = source(&program, op, linear);
+        let (name, stream) = (encoding(stored), stored.stream());
+        let mut written =
+            weights::find(source, &name, stream).or_else(|| hashed::find(linear, &name, stream))?;
+        written.tight = tight;
+        Some(written)
     };
     let forms: Vec<Vec<Written>> = model
         .operators()
@@ -89,7 +96,7 @@ pub fn recount(model: &Model) -> Option<Recount> {
         .map(|(stored, op)| {
             let pairs = stored.kind.linears().zip(op.kind.linears());
             pairs
-                .map(|(stored, linear)| written(stored, linear))
+                .map(|(stored, linear)| written(op, stored, linear))
                 .collect()
         })
         .collect::<Option<_>>()?;

@@ -2,10 +2,12 @@
 
 use super::ledger::{Category, Ledger};
 use super::operators;
-use super::weights::{self, Coding, Written, hashed};
+use super::order;
+use super::weights::{self, Coding, Source, Written, hashed};
 use super::writer::Writer;
 use crate::plan::{self, ArenaPlan};
 use crate::program::{Kind, Linear, Operator, Program, Tensor};
+use no_std_core::context::Neighbours;
 use no_std_core::operator::{FILTER_ENTRY_BYTES, codable};
 use no_std_core::overlap;
 use no_std_core::tensor::WIDE;
@@ -58,14 +60,27 @@ pub enum EncodeError {
 /// # Errors
 /// When a layer is beyond the format's bounds (a row of more than 65,536 weights, say).
 pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError> {
+    encode_each(program, |_| coding)
+}
+
+/// As [`encode`], with a choice for each operator by its place.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_each(
+    program: &Program,
+    coding: impl Fn(usize) -> Coding,
+) -> Result<Encoded, EncodeError> {
     check_wide(program)?;
-    let forms: Vec<Vec<Written>> = program
-        .operators
-        .iter()
-        .map(|op| {
-            let coding = allowed(program, op, coding);
+    let is_tight = (0..program.operators.len()).any(|place| coding(place).is_tight());
+    let sorted = is_tight.then(|| order::sorted(program));
+    let program = sorted.as_ref().unwrap_or(program);
+    let operators = program.operators.iter().enumerate();
+    let forms: Vec<Vec<Written>> = operators
+        .map(|(place, op)| {
+            let coding = allowed(program, op, coding(place));
             let written = |linear: &Linear| {
-                let best = weights::write(&linear.weights, coding);
+                let best = weights::write(source(program, op, linear), coding);
                 match coding {
                     Coding::Plain => best,
                     _ => hashed::or_hashed(best, linear),
@@ -98,6 +113,33 @@ pub fn encode(program: &Program, coding: Coding) -> Result<Encoded, EncodeError>
         layers,
         plan,
     })
+}
+
+/// A matrix with the distances, in its rows, of what stands beside and above in the operator's input.
+pub(super) fn source<'w>(program: &Program, op: &Operator, linear: &'w Linear) -> Source<'w> {
+    let shape = program.tensors[op.input].shape;
+    let [near, far] = match &op.kind {
+        Kind::Conv { window, .. } => {
+            let [height, width] = window.kernel;
+            let channels = linear.columns / (height * width).max(1);
+            [channels, channels * width].map(|distance| {
+                if distance < linear.columns {
+                    distance
+                } else {
+                    0
+                }
+            })
+        }
+        Kind::Dense(_) if shape.height * shape.width > 1 => {
+            [shape.channels, shape.channels * shape.width]
+        }
+        _ => [0, 0],
+    };
+    Source {
+        weights: &linear.weights,
+        columns: linear.columns,
+        neighbours: Neighbours::within([near, far]),
+    }
 }
 
 /// Sums of products with int16 activations wrap around in the kernels: here they are proved not to.
@@ -242,7 +284,8 @@ fn body(image: &mut Writer, program: &Program, forms: &[Vec<Written>], plan: &Ar
         .zip(forms)
         .zip(&plan.scratch_offsets)
     {
-        operators::write(image, op, forms, scratch);
+        let zero_point = program.tensors[op.input].zero_point;
+        operators::write(image, op, zero_point, forms, scratch);
     }
     image.varint(Category::Metadata, program.metadata.len());
     for text in program

@@ -6,8 +6,11 @@ use no_std_core::weights::{Positions, Weights};
 
 pub(super) fn kind(place: usize, op: &operator::Operator) -> Kind {
     let channels = op.input.shape.channels;
+    let zero_point = op.input.zero_point;
     match &op.kind {
-        operator::Kind::Dense(stored) => Kind::Dense(linear(place.to_string(), stored, Vec::new())),
+        operator::Kind::Dense(stored) => {
+            Kind::Dense(linear(place.to_string(), stored, zero_point, Vec::new()))
+        }
         operator::Kind::Conv {
             window,
             groups,
@@ -20,7 +23,7 @@ pub(super) fn kind(place: usize, op: &operator::Operator) -> Kind {
                 window.kernel[0],
                 window.kernel[1],
             ];
-            let linear = linear(place.to_string(), stored, shape);
+            let linear = linear(place.to_string(), stored, zero_point, shape);
             Kind::Conv {
                 window: *window,
                 groups: *groups,
@@ -142,6 +145,7 @@ fn recurrent(place: usize, op: &operator::Operator, stored: &operator::Recurrent
             format!("{place}.{part}"),
             // Both were read when the image was parsed.
             &stored.expect("a checked layer has two matrices"),
+            0,
             Vec::new(),
         )
     };
@@ -175,9 +179,10 @@ fn integers(stored: &operator::Integers, count: usize) -> Vec<i32> {
     (0..count).map(|_| integers.take()).collect()
 }
 
-fn linear(place: String, stored: &operator::Linear, shape: Vec<usize>) -> Linear {
+fn linear(place: String, stored: &operator::Linear, zero_point: i8, shape: Vec<usize>) -> Linear {
     let (rows, columns) = (stored.weights.rows, stored.weights.columns);
-    let mut biases = stored.biases();
+    let biases = integers(&stored.biases(), rows);
+    let weights = weights(&stored.weights);
     let mut multipliers = stored.multipliers();
     let distinct = if stored.per_channel() { rows } else { 1 };
     Linear {
@@ -189,16 +194,29 @@ fn linear(place: String, stored: &operator::Linear, shape: Vec<usize>) -> Linear
         },
         rows,
         columns,
-        weights: weights(&stored.weights),
+        biases: match stored.is_centred() {
+            true => whole(&biases, &weights, zero_point),
+            false => biases,
+        },
+        weights,
         hashed: match stored.weights.positions {
             Positions::Hashed(hashed) => Some(hashed),
             _ => None,
         },
         multipliers: (0..distinct).map(|_| multipliers.take()).collect(),
-        biases: (0..rows).map(|_| biases.take()).collect(),
-        bias_shift: stored.bias_shift(),
         range: stored.range,
     }
+}
+
+/// Biases with the share of the input's zero point.
+fn whole(centred: &[i32], weights: &[i8], zero_point: i8) -> Vec<i32> {
+    let columns = weights.len() / centred.len().max(1);
+    let rows = weights.chunks(columns.max(1)).zip(centred);
+    rows.map(|(row, bias)| {
+        let sum: i32 = row.iter().map(|&w| i32::from(w)).sum();
+        bias.wrapping_sub(sum * i32::from(zero_point))
+    })
+    .collect()
 }
 
 /// Every weight, row-major.

@@ -1,18 +1,23 @@
 //! From a fixed-point [`Program`](crate::program::Program) to the bytes of an image, every byte
 //! accounted for as it is written.
 
+mod biases;
 mod bits;
 mod code;
+mod context;
 mod decode;
 mod image;
 mod kinds;
 mod ledger;
 mod operators;
+mod order;
+mod range;
 mod runs;
 mod weights;
 mod writer;
 
 pub use decode::{Recount, decode, recount};
-pub use image::{EncodeError, Encoded, Layer, encode};
+pub use image::{EncodeError, Encoded, Layer, encode, encode_each};
 pub use ledger::{Category, Ledger};
+pub use order::sorted;
 pub use weights::Coding;

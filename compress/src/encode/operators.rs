@@ -1,12 +1,13 @@
 //! The operators of an image, as `no_std-core/FORMAT.md` lays them out.
 
+use super::biases::{self, write_packed};
 use super::image::filter_entries;
 use super::ledger::Category;
 use super::weights::Written;
 use super::writer::Writer;
 use crate::program::{Axis, Block, Kind, Linear, Operator, Recurrent};
 use no_std_core::numerics::{Multiplier, Output};
-use no_std_core::operator::{CELLS, Window, opcode, recurrent_flag, window_flag};
+use no_std_core::operator::{CELLS, Window, linear_flag, opcode, recurrent_flag, window_flag};
 
 const fn number(kind: &Kind) -> u8 {
     match kind {
@@ -32,8 +33,14 @@ const fn number(kind: &Kind) -> u8 {
     }
 }
 
-/// Writes an operator with its matrices in these forms.
-pub(super) fn write(image: &mut Writer, op: &Operator, forms: &[Written], scratch: usize) {
+/// Writes an operator, whose input has this zero point, with its matrices in these forms.
+pub(super) fn write(
+    image: &mut Writer,
+    op: &Operator,
+    zero_point: i8,
+    forms: &[Written],
+    scratch: usize,
+) {
     image.u8(Category::Operators, number(&op.kind));
     for place in [op.input, op.output, scratch] {
         image.varint(Category::Operators, place);
@@ -42,7 +49,7 @@ pub(super) fn write(image: &mut Writer, op: &Operator, forms: &[Written], scratc
         image.varint(Category::Operators, other);
     }
     match (&op.kind, forms) {
-        (Kind::Dense(linear), [form]) => write_linear(image, linear, form),
+        (Kind::Dense(linear), [form]) => write_linear(image, linear, zero_point, form),
         (
             Kind::Conv {
                 window,
@@ -53,7 +60,7 @@ pub(super) fn write(image: &mut Writer, op: &Operator, forms: &[Written], scratc
         ) => {
             write_window(image, window, *groups, 0);
             image.varint(Category::Operators, filter_entries(linear, form));
-            write_linear(image, linear, form);
+            write_linear(image, linear, zero_point, form);
         }
         (Kind::Recurrent(layer), [input, hidden]) => write_recurrent(image, layer, [input, hidden]),
         (kind, _) => write_weightless(image, kind),
@@ -127,8 +134,8 @@ fn write_normalizing(image: &mut Writer, kind: &Kind) {
             write_range(image, range);
             image.u8(Category::Operators, (negative.len() > 1) as u8);
             image.u8(Category::Scales, *shift);
-            write_integers(image, Category::Scales, &[*positive]);
-            write_integers(image, Category::Scales, negative);
+            write_packed(image, Category::Scales, &[*positive]);
+            write_packed(image, Category::Scales, negative);
         }
         Kind::LogSoftmax {
             exponentials,
@@ -150,8 +157,8 @@ fn write_normalizing(image: &mut Writer, kind: &Kind) {
             write_range(image, range);
             image.varint(Category::Operators, *epsilon as usize);
             image.u8(Category::Scales, *shift);
-            write_integers(image, Category::Scales, scales);
-            write_integers(image, Category::Biases, biases);
+            write_packed(image, Category::Scales, scales);
+            write_packed(image, Category::Biases, biases);
         }
         Kind::Lrn {
             size,
@@ -250,26 +257,38 @@ fn write_window(image: &mut Writer, window: &Window, groups: usize, extra: u8) {
     }
 }
 
-fn write_linear(image: &mut Writer, linear: &Linear, form: &Written) {
-    write_flags(image, linear);
+fn write_linear(image: &mut Writer, linear: &Linear, zero_point: i8, form: &Written) {
+    let biases = biases::smallest(linear, zero_point, form);
+    let centred = if biases.centred {
+        linear_flag::CENTRED
+    } else {
+        0
+    };
+    write_flags(image, linear, centred);
     write_range(image, &linear.range);
-    write_body(image, linear, form);
+    write_body(image, linear, &biases.written, form);
 }
 
 fn write_matrix(image: &mut Writer, linear: &Linear, form: &Written) {
-    write_flags(image, linear);
-    write_body(image, linear, form);
+    write_flags(image, linear, 0);
+    write_body(image, linear, &biases::packed(linear), form);
 }
 
-fn write_flags(image: &mut Writer, linear: &Linear) {
-    image.u8(Category::Operators, (linear.multipliers.len() > 1) as u8);
+fn write_flags(image: &mut Writer, linear: &Linear, flags: u8) {
+    let per_channel = linear.multipliers.len() > 1;
+    let flag = if per_channel {
+        linear_flag::PER_CHANNEL
+    } else {
+        0
+    };
+    image.u8(Category::Operators, flags | flag);
 }
 
-fn write_body(image: &mut Writer, linear: &Linear, form: &Written) {
+fn write_body(image: &mut Writer, linear: &Linear, biases: &Writer, form: &Written) {
     for multiplier in &linear.multipliers {
         write_multiplier(image, multiplier);
     }
-    write_packed(image, Category::Biases, &linear.biases, linear.bias_shift);
+    image.append(biases);
     form.append_to(image);
 }
 
@@ -306,28 +325,4 @@ fn write_recurrent(image: &mut Writer, layer: &Recurrent, forms: [&Written; 2]) 
     for (linear, form) in [&layer.input, &layer.hidden].into_iter().zip(forms) {
         write_matrix(image, linear, form);
     }
-}
-
-/// Integers without the zeros at the end of all.
-fn write_integers(image: &mut Writer, category: Category, integers: &[i32]) {
-    let zeros = integers
-        .iter()
-        .filter(|&&i| i != 0)
-        .map(|i| i.trailing_zeros());
-    write_packed(image, category, integers, zeros.min().unwrap_or(0) as u8);
-}
-
-/// Integers at the least width that holds them all.
-fn write_packed(image: &mut Writer, category: Category, integers: &[i32], shift: u8) {
-    let width_of = |i: i32| 33 - (if i < 0 { !i } else { i }).leading_zeros() as usize;
-    let stored: Vec<i32> = integers.iter().map(|i| i >> shift).collect();
-    if stored.iter().all(|&i| i == 0) {
-        return image.u8(category, 0);
-    }
-    let width = stored.iter().map(|&i| width_of(i)).max().unwrap_or(1);
-    image.u8(category, width as u8);
-    image.u8(category, shift);
-    let mut bits = super::bits::BitWriter::default();
-    stored.iter().for_each(|&i| bits.put(i as u32, width));
-    image.put(category, &bits.into_bytes());
 }

@@ -1,13 +1,14 @@
-//! The cheapest form of a weight matrix, found by writing all of them.
+//! The cheapest form of a weight matrix: the sizes of all are counted, and the smallest is written.
 
 pub(super) mod hashed;
 
 use super::bits::BitWriter;
 use super::code::{Code, Counts, entropy_bits};
+use super::context::{self, Coded};
 use super::ledger::Category;
-use super::runs::classes;
+use super::runs::{Class, classes};
 use super::writer::Writer;
-use crate::program::Linear;
+use no_std_core::context::Neighbours;
 use no_std_core::weights::{TABLE_BITS, form, index_bits};
 
 /// Which forms the encoder may use.
@@ -15,10 +16,33 @@ use no_std_core::weights::{TABLE_BITS, form, index_bits};
 pub enum Coding {
     /// One byte a weight, nothing coded: the form that dense kernels read fastest.
     Plain,
-    /// Whatever is smallest without Huffman codes.
+    /// Whatever is smallest without entropy codes.
     Packed,
+    /// Whatever is smallest without range codes, which take a device some ten times as long to read as
+    /// Huffman codes.
+    Huffman,
+    /// Whatever is smallest without Huffman codes.
+    Range,
     /// Whatever is smallest.
     Smallest,
+}
+
+impl Coding {
+    /// Whether an image may ask its readers for the feature `context`.
+    pub(super) fn is_tight(self) -> bool {
+        matches!(self, Coding::Range | Coding::Smallest)
+    }
+}
+
+/// A matrix to be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'w> {
+    /// Row by row.
+    pub(super) weights: &'w [i8],
+    /// Weights of a row.
+    pub(super) columns: usize,
+    /// Where what is beside and above a weight's input stands in the row, if the input has such places.
+    pub(super) neighbours: Neighbours,
 }
 
 /// A matrix in one of its forms.
@@ -38,6 +62,8 @@ pub(super) struct Written {
     pub(super) plain: bool,
     /// Whether zeros have symbols of their own.
     pub(super) visits_zeros: bool,
+    /// Whether what stands beside the weights may be coded too.
+    pub(super) tight: bool,
 }
 
 impl Written {
@@ -56,42 +82,38 @@ impl Written {
     }
 }
 
-/// Largest codebook whose indices are tried without Huffman codes.
+/// Largest codebook whose indices are tried without entropy codes.
 const MAX_INDEXED: usize = 128;
 
 /// Writes a matrix in its smallest form.
-pub(super) fn write(weights: &[i8], coding: Coding) -> Written {
-    let mut forms = forms(weights, coding);
-    let first = forms.remove(0);
-    forms.into_iter().fold(
+pub(super) fn write(source: Source, coding: Coding) -> Written {
+    let matrix = Matrix::new(source);
+    let mut forms = matrix.forms(coding).into_iter();
+    let first = forms
+        .next()
+        .unwrap_or_else(|| matrix.every(Values::Integer(8)));
+    let smallest = forms.fold(
         first,
         |best, next| if next.len() < best.len() { next } else { best },
-    )
+    );
+    Written {
+        tight: coding.is_tight(),
+        ..smallest.write(&matrix)
+    }
 }
 
 /// The form that has just this name and these coded bytes.
-pub(super) fn find(linear: &Linear, encoding: &str, stream: &[u8]) -> Option<Written> {
-    forms(&linear.weights, Coding::Smallest)
-        .into_iter()
-        .chain(hashed::forms(linear))
-        .find(|form| form.encoding == encoding && form.stream == stream)
-}
-
-/// All forms allowed, one byte a weight first.
-fn forms(weights: &[i8], coding: Coding) -> Vec<Written> {
-    let matrix = Matrix::new(weights);
-    let mut forms = vec![matrix.every(Values::Integer(8))];
-    if coding != Coding::Plain {
-        forms.extend(matrix.packed());
-    }
-    if coding == Coding::Smallest {
-        forms.extend(matrix.huffman());
-    }
+pub(super) fn find(source: Source, encoding: &str, stream: &[u8]) -> Option<Written> {
+    let matrix = Matrix::new(source);
+    let forms = matrix.forms(Coding::Smallest).into_iter();
     forms
+        .filter(|form| form.name() == encoding && form.stream_bits.div_ceil(8) == stream.len())
+        .map(|form| form.write(&matrix))
+        .find(|written| written.stream == stream)
 }
 
-struct Matrix<'w> {
-    weights: &'w [i8],
+pub(super) struct Matrix<'w> {
+    source: Source<'w>,
     /// How often each int8 weight (as u8) occurs.
     counts: Counts,
     /// Zeros before each weight that is not zero, counted through row ends, and those after the last
@@ -99,41 +121,106 @@ struct Matrix<'w> {
     runs: Vec<usize>,
 }
 
-/// A stream under construction, with the bits that say where weights stand counted apart.
-#[derive(Default)]
-struct Stream {
-    bits: BitWriter,
+/// A form before its stream is written: all that its size depends on.
+pub(super) struct Form {
+    positions: Positions,
+    values: Values,
+    /// Everything up to the stream.
+    head: Writer,
+    stream_bits: usize,
     position_bits: usize,
+    entropy_bits: f64,
+    table_bytes: usize,
 }
 
-impl Stream {
-    fn position(&mut self, put: impl FnOnce(&mut BitWriter)) {
-        let before = self.bits.len();
-        put(&mut self.bits);
-        self.position_bits += self.bits.len() - before;
+/// How positions are said.
+enum Positions {
+    Every,
+    Runs(Vec<Class>, Box<Code>),
+    Bitmap,
+    Context(Coded),
+    /// Values of groups, in their order; a hash says where they stand.
+    Hashed,
+}
+
+impl Form {
+    /// Bytes, alignment apart.
+    fn len(&self) -> usize {
+        self.head.len() + self.stream_bits.div_ceil(8)
     }
 
-    fn finish(
-        self,
-        mut head: Writer,
-        encoding: String,
-        entropy_bits: f64,
-        table_bytes: usize,
-    ) -> Written {
-        let position_bits = self.position_bits;
-        let stream = self.bits.into_bytes();
-        head.varint(Category::Operators, stream.len());
-        Written {
-            head,
-            stream,
-            position_bits,
-            encoding,
-            entropy_bits,
-            table_bytes,
-            plain: false,
-            visits_zeros: false,
+    fn name(&self) -> String {
+        let values = self.values.name();
+        match self.positions {
+            Positions::Every => values,
+            Positions::Runs(..) => format!("runs+{values}"),
+            Positions::Bitmap => format!("bitmap+{values}"),
+            Positions::Context(_) => format!("context+{values}"),
+            Positions::Hashed => format!("hashed+{values}"),
         }
     }
+
+    pub(super) fn write(self, matrix: &Matrix) -> Written {
+        let encoding = self.name();
+        let visits_zeros = matches!(self.positions, Positions::Every | Positions::Hashed);
+        let every = matches!(self.positions, Positions::Every);
+        let plain = every && matches!(self.values, Values::Integer(8));
+        let stream = match self.positions {
+            Positions::Context(coded) => coded.stream,
+            positions => {
+                let mut bits = BitWriter::with_capacity(self.stream_bits.div_ceil(8));
+                positions.put(matrix, &self.values, &mut bits);
+                bits.into_bytes()
+            }
+        };
+        debug_assert_eq!(stream.len(), self.stream_bits.div_ceil(8));
+        Written {
+            head: self.head,
+            stream,
+            position_bits: self.position_bits,
+            encoding,
+            entropy_bits: self.entropy_bits,
+            table_bytes: self.table_bytes,
+            plain,
+            visits_zeros,
+            tight: false,
+        }
+    }
+}
+
+impl Positions {
+    /// Appends all weights of a matrix.
+    fn put(&self, matrix: &Matrix, values: &Values, bits: &mut BitWriter) {
+        let weights = matrix.source.weights;
+        match self {
+            Positions::Every | Positions::Hashed => {
+                weights.iter().for_each(|&w| values.put(w, bits));
+            }
+            Positions::Bitmap => weights.iter().for_each(|&weight| {
+                bits.put((weight != 0) as u32, 1);
+                if weight != 0 {
+                    values.put(weight, bits);
+                }
+            }),
+            Positions::Runs(classes, code) => {
+                let mut nonzero = weights.iter().filter(|&&w| w != 0);
+                for &run in &matrix.runs {
+                    let class = class_of(classes, run);
+                    code.put(class.meaning, bits);
+                    bits.put(class.extra(run), class.extra_bits() as usize);
+                    if let Some(&weight) = nonzero.next() {
+                        values.put(weight, bits);
+                    }
+                }
+            }
+            // Written while it was sized.
+            Positions::Context(_) => {}
+        }
+    }
+}
+
+fn class_of(classes: &[Class], run: usize) -> Class {
+    classes[classes.partition_point(|class| class.end() <= run)]
 }
 
 /// How values are said.
@@ -166,27 +253,34 @@ impl Values {
 
     /// Entropy of these symbols for coded values, their width otherwise.
     fn entropy_bits(&self, counts: &Counts) -> f64 {
+        match self {
+            Values::Huffman(_) => entropy_bits(counts),
+            _ => self.bits(counts) as f64,
+        }
+    }
+
+    fn bits(&self, counts: &Counts) -> usize {
         let width = match self {
             Values::Integer(bits) => *bits,
             Values::Indexed(codebook) => index_bits(codebook.len()) as usize,
-            Values::Huffman(_) => return entropy_bits(counts),
+            Values::Huffman(code) => return code.bits(counts),
         };
-        width as f64 * counts.iter().sum::<u64>() as f64
+        width * counts.iter().sum::<u64>() as usize
     }
 
-    /// The descriptor up to the values' own part, and the bytes of their look-up table.
-    fn head(&self, positions: u8) -> (Writer, usize) {
+    fn table_bytes(&self) -> usize {
+        match self {
+            Values::Huffman(code) => code.table_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// The descriptor up to the values' own part.
+    fn head(&self, positions: u8) -> Writer {
         let mut head = Writer::default();
         head.u8(Category::Operators, positions | self.form());
         self.write(&mut head);
-        (
-            head,
-            if let Values::Huffman(code) = self {
-                code.table_bytes()
-            } else {
-                0
-            },
-        )
+        head
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -206,10 +300,7 @@ impl Values {
         match self {
             Values::Integer(width) => bits.put(weight as u8 as u32, *width),
             Values::Indexed(codebook) => {
-                let index = codebook
-                    .iter()
-                    .position(|&entry| entry == weight)
-                    .unwrap_or(0);
+                let index = codebook.binary_search(&weight).unwrap_or(0);
                 bits.put(index as u32, index_bits(codebook.len()) as usize);
             }
             Values::Huffman(code) => code.put(weight as u8, bits),
@@ -218,10 +309,10 @@ impl Values {
 }
 
 impl<'w> Matrix<'w> {
-    fn new(weights: &'w [i8]) -> Self {
+    pub(super) fn new(source: Source<'w>) -> Self {
         let mut counts = [0; 256];
         let (mut runs, mut run) = (Vec::new(), 0);
-        for &weight in weights {
+        for &weight in source.weights {
             counts[weight as u8 as usize] += 1;
             if weight == 0 {
                 run += 1;
@@ -234,7 +325,7 @@ impl<'w> Matrix<'w> {
             runs.push(run);
         }
         Self {
-            weights,
+            source,
             counts,
             runs,
         }
@@ -250,29 +341,31 @@ impl<'w> Matrix<'w> {
     fn width(&self) -> usize {
         let magnitude_bits =
             |w: i8| 8 - (if w < 0 { !w } else { w } as u8).leading_zeros() as usize;
-        self.weights
-            .iter()
-            .map(|&w| magnitude_bits(w) + 1)
-            .max()
-            .unwrap_or(1)
+        let widths = entries(&self.counts)
+            .into_iter()
+            .map(|w| magnitude_bits(w) + 1);
+        widths.max().unwrap_or(1)
     }
 
-    fn entries(counts: &Counts) -> Vec<i8> {
-        let mut entries: Vec<i8> = (0..=255u8)
-            .filter(|&w| counts[w as usize] > 0)
-            .map(|w| w as i8)
-            .collect();
-        entries.sort_unstable();
-        entries
+    /// All forms allowed, one byte a weight first.
+    fn forms(&self, coding: Coding) -> Vec<Form> {
+        let mut forms = vec![self.every(Values::Integer(8))];
+        if coding != Coding::Plain {
+            forms.extend(self.packed());
+        }
+        if matches!(coding, Coding::Huffman | Coding::Smallest) {
+            forms.extend(self.huffman());
+        }
+        if coding.is_tight() {
+            forms.extend(self.contexts());
+        }
+        forms
     }
 
-    /// Forms without Huffman codes.
-    fn packed(&self) -> Vec<Written> {
+    /// Forms without entropy codes.
+    fn packed(&self) -> Vec<Form> {
         let mut forms = vec![self.every(Values::Integer(self.width()))];
-        let (all, nonzero) = (
-            Self::entries(&self.counts),
-            Self::entries(&self.nonzero_counts()),
-        );
+        let (all, nonzero) = (entries(&self.counts), entries(&self.nonzero_counts()));
         if all.len() <= MAX_INDEXED {
             forms.push(self.every(Values::Indexed(all)));
         }
@@ -283,7 +376,7 @@ impl<'w> Matrix<'w> {
         forms
     }
 
-    fn huffman(&self) -> Vec<Written> {
+    fn huffman(&self) -> Vec<Form> {
         let mut forms = vec![self.every(Values::huffman(&self.counts))];
         if self.counts[0] > 0 && self.nonzero_counts() != [0; 256] {
             let values = || Values::huffman(&self.nonzero_counts());
@@ -293,71 +386,108 @@ impl<'w> Matrix<'w> {
         forms
     }
 
-    fn every(&self, values: Values) -> Written {
-        let mut stream = Stream::default();
-        self.weights
-            .iter()
-            .for_each(|&w| values.put(w, &mut stream.bits));
-        let entropy = values.entropy_bits(&self.counts);
-        let plain = matches!(values, Values::Integer(8));
-        let (head, table_bytes) = values.head(form::EVERY);
-        Written {
-            plain,
-            visits_zeros: true,
-            ..stream.finish(head, values.name(), entropy, table_bytes)
+    fn every(&self, values: Values) -> Form {
+        let stream_bits = values.bits(&self.counts);
+        let entropy_bits = values.entropy_bits(&self.counts);
+        let mut head = values.head(form::EVERY);
+        head.varint(Category::Operators, stream_bits.div_ceil(8));
+        Form {
+            positions: Positions::Every,
+            head,
+            stream_bits,
+            position_bits: 0,
+            entropy_bits,
+            table_bytes: values.table_bytes(),
+            values,
         }
     }
 
-    fn bitmap(&self, values: Values) -> Written {
-        let mut stream = Stream::default();
-        for &weight in self.weights {
-            stream.position(|bits| bits.put((weight != 0) as u32, 1));
-            if weight != 0 {
-                values.put(weight, &mut stream.bits);
-            }
-        }
-        let entropy = self.weights.len() as f64 + values.entropy_bits(&self.nonzero_counts());
-        let (head, table_bytes) = values.head(form::BITMAP);
-        stream.finish(
+    fn bitmap(&self, values: Values) -> Form {
+        let (position_bits, counts) = (self.source.weights.len(), self.nonzero_counts());
+        let stream_bits = position_bits + values.bits(&counts);
+        let mut head = values.head(form::BITMAP);
+        head.varint(Category::Operators, stream_bits.div_ceil(8));
+        Form {
+            positions: Positions::Bitmap,
             head,
-            format!("bitmap+{}", values.name()),
-            entropy,
-            table_bytes,
-        )
+            stream_bits,
+            position_bits,
+            entropy_bits: position_bits as f64 + values.entropy_bits(&counts),
+            table_bytes: values.table_bytes(),
+            values,
+        }
     }
 
     /// Runs of zeros and the weights after them, each under its code; nothing where a run is longer
     /// than can be said.
-    fn runs(&self, values: Values) -> Option<Written> {
+    fn runs(&self, values: Values) -> Option<Form> {
         let classes = classes(&self.runs)?;
-        let class_of = |run: usize| classes[classes.partition_point(|c| c.end() <= run)];
         let (mut counts, mut extra_bits) = ([0; 256], 0);
-        for class in self.runs.iter().map(|&run| class_of(run)) {
+        for class in self.runs.iter().map(|&run| class_of(&classes, run)) {
             counts[class.meaning as usize] += 1;
             extra_bits += class.extra_bits() as usize;
         }
         let code = Code::new(&counts, TABLE_BITS);
-        let mut stream = Stream::default();
-        let mut nonzero = self.weights.iter().filter(|&&w| w != 0);
-        for &run in &self.runs {
-            stream.position(|bits| {
-                let class = class_of(run);
-                code.put(class.meaning, bits);
-                bits.put(class.extra(run), class.extra_bits() as usize);
-            });
-            if let Some(&weight) = nonzero.next() {
-                values.put(weight, &mut stream.bits);
-            }
-        }
-        let positions = entropy_bits(&counts) + extra_bits as f64;
-        let entropy = positions + values.entropy_bits(&self.nonzero_counts());
-        let (mut head, table_bytes) = values.head(form::RUNS);
+        let nonzero = self.nonzero_counts();
+        let position_bits = code.bits(&counts) + extra_bits;
+        let stream_bits = position_bits + values.bits(&nonzero);
+        let mut head = values.head(form::RUNS);
         code.write(&mut head, Category::CodeTables);
-        Some(stream.finish(
+        head.varint(Category::Operators, stream_bits.div_ceil(8));
+        let positions = entropy_bits(&counts) + extra_bits as f64;
+        Some(Form {
             head,
-            format!("runs+{}", values.name()),
-            entropy,
-            table_bytes + code.table_bytes(),
-        ))
+            stream_bits,
+            position_bits,
+            entropy_bits: positions + values.entropy_bits(&nonzero),
+            table_bytes: values.table_bytes() + code.table_bytes(),
+            positions: Positions::Runs(classes, Box::new(code)),
+            values,
+        })
     }
+
+    /// Range codes with no neighbours, with those beside a weight, and with those above it too.
+    pub(super) fn contexts(&self) -> Vec<Form> {
+        let Neighbours { near, far } = self.source.neighbours;
+        let mut models = vec![Neighbours::default()];
+        if near > 0 {
+            models.push(Neighbours { near, far: 0 });
+        }
+        if far > 0 {
+            models.push(Neighbours { near, far });
+        }
+        let forms = models
+            .into_iter()
+            .map(|neighbours| self.context(neighbours));
+        forms.flatten().collect()
+    }
+
+    fn context(&self, neighbours: Neighbours) -> Option<Form> {
+        let codebook = entries(&self.nonzero_counts());
+        if codebook.is_empty() {
+            return None;
+        }
+        let Source {
+            weights, columns, ..
+        } = self.source;
+        let coded = context::encode(weights, columns, &codebook, neighbours)?;
+        let values = Values::Indexed(codebook);
+        let mut head = values.head(form::CONTEXT);
+        coded.write(&mut head);
+        Some(Form {
+            head,
+            stream_bits: coded.stream.len() * 8,
+            position_bits: coded.position_bits as usize,
+            entropy_bits: coded.bits,
+            table_bytes: coded.scratch_bytes,
+            positions: Positions::Context(coded),
+            values,
+        })
+    }
+}
+
+/// The weights that occur, ascending.
+fn entries(counts: &Counts) -> Vec<i8> {
+    let occurs = |&w: &i8| counts[w as u8 as usize] > 0;
+    (i8::MIN..=i8::MAX).filter(occurs).collect()
 }

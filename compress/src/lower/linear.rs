@@ -122,7 +122,6 @@ impl Matrix {
             hashed: self.hashed,
             multipliers: scales.iter().map(|s| multiplier(s / y)).collect(),
             biases: exact.iter().map(|&b| rounded(b, bias_shift)).collect(),
-            bias_shift,
             range,
         })
     }

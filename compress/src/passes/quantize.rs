@@ -69,11 +69,11 @@ impl Pass for Quantize {
 
     fn check(&self) -> Result<(), SettingError> {
         let wrong = |name, range, value| Err(SettingError { name, range, value });
-        if !(1..=6).contains(&self.bits) {
-            return wrong("--quantize", "1 to 6 bits", self.bits.to_string());
+        if !(1..=8).contains(&self.bits) {
+            return wrong("--quantize", "1 to 8 bits", self.bits.to_string());
         }
-        if let Some(entries) = self.entries.iter().find(|e| !(1..=127).contains(*e)) {
-            let range = "1 to 127 centroids";
+        if let Some(entries) = self.entries.iter().find(|e| !(1..=256).contains(*e)) {
+            let range = "1 to 256 centroids";
             return wrong("quantize.entries", range, entries.to_string());
         }
         Ok(())

@@ -211,7 +211,7 @@ impl<'a> Run<'a> {
         let asked = !self.settings.stages.is_empty() || self.settings.grid < 8;
         let coded = asked || self.graph.parameters.iter().any(is_coded);
         match (coded, self.settings.huffman) {
-            (_, Some(true)) | (true, None) => Coding::Smallest,
+            (_, Some(true)) | (true, None) => self.settings.coder.into(),
             (true, Some(false)) => Coding::Packed,
             (false, _) => Coding::Plain,
         }

@@ -87,7 +87,6 @@ pub fn linear(
         weights,
         multipliers,
         biases,
-        bias_shift,
         range,
     }
 }
@@ -261,7 +260,13 @@ pub fn random_input(seed: u64, count: usize) -> Vec<i8> {
     (0..count).map(|_| rng.random()).collect()
 }
 
-pub const CODINGS: [Coding; 3] = [Coding::Plain, Coding::Packed, Coding::Smallest];
+pub const CODINGS: [Coding; 5] = [
+    Coding::Plain,
+    Coding::Packed,
+    Coding::Huffman,
+    Coding::Range,
+    Coding::Smallest,
+];
 
 /// Runs the program in every coding; returns the forms that were chosen.
 pub fn check(program: &Program, seed: u64) -> BTreeSet<String> {

@@ -167,14 +167,21 @@ impl<'o, 'a> Conv<'o, 'a> {
         for filter in 0..self.output.channels {
             let first_channel = self.first_channel(filter);
             let mut slots = entries.as_chunks_mut().0.iter_mut();
-            let mut used = 0;
+            let (mut used, mut sum) = (0, 0i32);
             reader.row(&mut |column, weight| {
                 if let Some(slot) = slots.next() {
                     *slot = self.entry(column, weight, first_channel).map(|b| b as i8);
                     used += FILTER_ENTRY_BYTES;
+                    if cfg!(feature = "context") {
+                        // Within i32: at most 2¹⁶ weights.
+                        sum += weight;
+                    }
                 }
             });
-            let (bias, multiplier) = (biases.take(), multipliers.take());
+            let (mut bias, multiplier) = (biases.take(), multipliers.take());
+            if self.linear.is_centred() {
+                bias = bias.wrapping_sub(sum * self.zero_point);
+            }
             let weights = entries.get(..used).unwrap_or(&[]);
             let outputs = y
                 .iter_mut()

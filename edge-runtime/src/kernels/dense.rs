@@ -2,11 +2,11 @@ use super::dot;
 use no_std_core::operator::Linear;
 
 /// `y = requantize(W·x + b)`; the weights are read in their coded form, row by row.
-pub(crate) fn dense(x: &[i8], y: &mut [i8], scratch: &mut [i8], linear: &Linear) {
+pub(crate) fn dense(x: &[i8], zero_point: i8, y: &mut [i8], scratch: &mut [i8], linear: &Linear) {
     if linear.weights.is_plain() {
         plain(x, y, linear);
     } else {
-        coded(x, y, scratch, linear);
+        coded(x, zero_point.into(), y, scratch, linear);
     }
 }
 
@@ -22,11 +22,16 @@ fn plain(x: &[i8], y: &mut [i8], linear: &Linear) {
     }
 }
 
-fn coded(x: &[i8], y: &mut [i8], scratch: &mut [i8], linear: &Linear) {
+fn coded(x: &[i8], zero_point: i32, y: &mut [i8], scratch: &mut [i8], linear: &Linear) {
     let (mut biases, mut multipliers) = (linear.biases(), linear.multipliers());
     let mut reader = linear.weights.reader(scratch);
     for y in y {
-        let accumulator = biases.take().wrapping_add(reader.dot(x));
+        let products = if linear.is_centred() {
+            reader.centred_dot(x, zero_point)
+        } else {
+            reader.dot(x)
+        };
+        let accumulator = biases.take().wrapping_add(products);
         *y = linear.range.requantize(accumulator, multipliers.take());
     }
 }

@@ -16,8 +16,18 @@ pub struct Linear<'a> {
     pub range: Output,
     /// The weights.
     pub weights: Weights<'a>,
+    #[cfg(feature = "context")]
+    centred: bool,
     multipliers: &'a [u8],
     biases: Integers<'a>,
+}
+
+/// Bits of the flags before a matrix.
+pub mod linear_flag {
+    /// A multiplier for each row.
+    pub const PER_CHANNEL: u8 = 1;
+    /// See [`Linear::is_centred`](super::Linear::is_centred).
+    pub const CENTRED: u8 = 2;
 }
 
 /// Bytes of one multiplier.
@@ -34,6 +44,17 @@ impl<'a> Linear<'a> {
     ) -> Result<Self, FormatError> {
         let flags = cursor.u8()?;
         let range = range(cursor, zero_point)?;
+        #[cfg(feature = "context")]
+        if flags & linear_flag::CENTRED != 0 {
+            let flags = flags & !linear_flag::CENTRED;
+            let mut linear = Self::body(cursor, flags, range, [rows, columns])?;
+            linear.check()?;
+            linear.centred = true;
+            return match linear.weights.is_plain() {
+                true => Err(FormatError::Operator),
+                false => Ok(linear),
+            };
+        }
         let linear = Self::body(cursor, flags, range, [rows, columns])?;
         linear.check()?;
         Ok(linear)
@@ -69,10 +90,17 @@ impl<'a> Linear<'a> {
         range: Output,
         [rows, columns]: [usize; 2],
     ) -> Result<Self, FormatError> {
-        if flags > 1 || columns > MAX_ROW {
+        if !cfg!(feature = "context") && flags & linear_flag::CENTRED != 0 {
+            return Err(FormatError::LeftOut);
+        }
+        if flags > linear_flag::PER_CHANNEL || columns > MAX_ROW {
             return Err(FormatError::Operator);
         }
-        let count = if flags & 1 == 1 { rows } else { 1 };
+        let count = if flags == linear_flag::PER_CHANNEL {
+            rows
+        } else {
+            1
+        };
         let multipliers = cursor.take(
             count
                 .checked_mul(MULTIPLIER_BYTES)
@@ -83,9 +111,25 @@ impl<'a> Linear<'a> {
         Ok(Self {
             range,
             weights,
+            #[cfg(feature = "context")]
+            centred: false,
             multipliers,
             biases,
         })
+    }
+
+    /// Whether reading it takes the feature `context`.
+    pub const fn needs_context(&self) -> bool {
+        self.weights.is_context() || self.is_centred() || self.biases.is_coded()
+    }
+
+    /// Whether products are of inputs less their zero point: the biases are then without its share.
+    #[inline(always)]
+    pub const fn is_centred(&self) -> bool {
+        #[cfg(feature = "context")]
+        return self.centred;
+        #[cfg(not(feature = "context"))]
+        false
     }
 
     /// Whether each output channel has its own multiplier.
@@ -101,11 +145,6 @@ impl<'a> Linear<'a> {
         };
         all.take();
         all
-    }
-
-    /// Low bits that are zero in every bias and are not stored.
-    pub const fn bias_shift(&self) -> u8 {
-        self.biases.shift()
     }
 
     /// Biases in order of output channels, at the accumulators' scale, −2³⁰ … [`MAX_BIAS`].
@@ -144,17 +183,39 @@ impl Multipliers<'_> {
     }
 }
 
-/// Integers of one width, packed; a copy starts at the first.
+/// Integers of one width, or coded; a copy starts at the first.
 #[derive(Clone, Copy, Debug)]
 pub struct Integers<'a> {
     bits: BitReader<'a>,
     width: u8,
     shift: u8,
+    /// The next one, of those that ascend.
+    #[cfg(feature = "context")]
+    next: i32,
+}
+
+/// What a width beyond those of packed integers means: the parameter of a Rice code is in its low bits.
+pub mod integers {
+    /// Each is coded.
+    pub const RICE: u8 = 32;
+    /// The first is given and the differences are coded, of which none is negative.
+    pub const ASCENDING: u8 = 64;
+    /// Largest parameter of the code.
+    pub const MAX_RICE: u8 = 24;
+    /// Most units that a coded integer has; reading stops there.
+    pub const MAX_UNITS: u32 = 24;
 }
 
 impl<'a> Integers<'a> {
     pub(super) fn parse(cursor: &mut Cursor<'a>, count: usize) -> Result<Self, FormatError> {
-        let (width, mut shift, mut bytes) = (cursor.u8()?, 0, &[][..]);
+        let width = cursor.u8()?;
+        if width >= integers::RICE {
+            #[cfg(feature = "context")]
+            return Self::parse_coded(cursor, width);
+            #[cfg(not(feature = "context"))]
+            return Err(FormatError::LeftOut);
+        }
+        let (mut shift, mut bytes) = (0, &[][..]);
         if width > 0 {
             shift = cursor.u8()?;
             // width + shift ≤ 31 keeps every integer within −2³⁰ … 2³⁰ − 1.
@@ -168,20 +229,122 @@ impl<'a> Integers<'a> {
             bits: BitReader::new(bytes),
             width,
             shift,
+            #[cfg(feature = "context")]
+            next: 0,
         })
     }
 
-    /// The next one.
+    #[cfg(feature = "context")]
+    #[inline(never)]
+    fn parse_coded(cursor: &mut Cursor<'a>, width: u8) -> Result<Self, FormatError> {
+        let shift = cursor.u8()?;
+        let is_known = width < 2 * integers::ASCENDING - integers::RICE;
+        if !is_known || width & 31 > integers::MAX_RICE || shift > 30 {
+            return Err(FormatError::Operator);
+        }
+        let first = if width >= integers::ASCENDING {
+            cursor.varint()?
+        } else {
+            0
+        };
+        let length = cursor.size()?;
+        Ok(Self {
+            bits: BitReader::new(cursor.take(length)?),
+            width,
+            shift,
+            next: within(signed(first), shift),
+        })
+    }
+
+    /// The next one, −2³⁰ … [`MAX_BIAS`].
     #[inline(always)]
     pub fn take(&mut self) -> i32 {
+        #[cfg(feature = "context")]
+        if self.is_coded() {
+            return self.take_coded();
+        }
         if self.width == 0 {
             return 0;
         }
         self.bits.read_signed(self.width as u32) << (self.shift & 31)
     }
 
-    /// Low bits that are zero in all and are not stored.
-    pub const fn shift(&self) -> u8 {
-        self.shift
+    #[cfg(feature = "context")]
+    #[inline(never)]
+    fn take_coded(&mut self) -> i32 {
+        let units = (!self.bits.peek()).leading_zeros().min(integers::MAX_UNITS);
+        self.bits.skip(units + 1);
+        let parameter = self.width as u32 & 31;
+        // Below 25 · 2²⁴.
+        let number = (units << parameter) + self.bits.read(parameter);
+        if self.width < integers::ASCENDING {
+            return within(signed(number), self.shift) << self.shift;
+        }
+        let taken = self.next;
+        self.next = within(taken + number as i32, self.shift);
+        taken << self.shift
+    }
+
+    /// Whether they stand under a Rice code.
+    pub const fn is_coded(&self) -> bool {
+        self.width >= integers::RICE
+    }
+
+    /// Whether they are known to ascend.
+    pub const fn is_ascending(&self) -> bool {
+        self.width >= integers::ASCENDING
+    }
+}
+
+/// Of a number whose lowest bit is the sign: 0, −1, 1, −2, …
+#[cfg(feature = "context")]
+const fn signed(number: u32) -> i32 {
+    (number >> 1) as i32 ^ -((number & 1) as i32)
+}
+
+/// As near as an integer to be shifted by `shift`, 0 … 30, can be: −2³⁰ … 2³⁰ − 1 after it.
+#[cfg(feature = "context")]
+fn within(integer: i32, shift: u8) -> i32 {
+    let bound = 1 << 30 >> shift;
+    integer.clamp(-bound, bound - 1)
+}
+
+#[cfg(all(test, feature = "context"))]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn integers(bytes: &[u8], count: usize) -> Result<Vec<i32>, FormatError> {
+        let mut integers = Integers::parse(&mut Cursor::new(bytes, 0), count)?;
+        Ok((0..count).map(|_| integers.take()).collect())
+    }
+
+    #[test]
+    fn coded_integers_are_units_and_a_remainder() {
+        // Parameter 1, shift 2: 0|0, 0|1, 10|1, 110|0 are 0, 1, 3, 4 and mean 0, −1, −2, 2.
+        let coded = [32 + 1, 2, 2, 0b0001_1011, 0b1000_0000];
+        assert_eq!(integers(&coded, 4), Ok([0, -4, -8, 8].to_vec()));
+        // From −3 on by the same steps, then by zeros past the end.
+        let ascending = [64 + 1, 2, 5, 2, 0b0001_1011, 0b1000_0000];
+        let expected = [-12, -12, -8, 4, 20, 20];
+        assert_eq!(integers(&ascending, 6), Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn coded_integers_stay_within_range() {
+        for (width, shift) in [(32 + 24, 30), (64 + 24, 0), (64, 30), (32, 0)] {
+            let mut bytes = [0xff; 100].to_vec();
+            bytes[..3].copy_from_slice(&[width, shift, 90]);
+            if width >= 64 {
+                bytes[2..9].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0x0f, 90, 0xff]);
+            }
+            let range = -(1 << 30)..1 << 30;
+            for integer in integers(&bytes, 1000).expect("a known form") {
+                assert!(range.contains(&integer));
+            }
+        }
+        assert_eq!(integers(&[32 + 25, 0, 0], 1), Err(FormatError::Operator));
+        assert_eq!(integers(&[96, 0, 0, 0], 1), Err(FormatError::Operator));
+        assert_eq!(integers(&[32, 31, 0], 1), Err(FormatError::Operator));
     }
 }

@@ -8,7 +8,7 @@ mod recurrent;
 mod window;
 
 pub use channels::MAX_CHANNELS;
-pub use linear::{Integers, Linear, MULTIPLIER_BYTES, Multipliers};
+pub use linear::{Integers, Linear, MULTIPLIER_BYTES, Multipliers, integers, linear_flag};
 pub use movement::{Axis, Block, MAX_AXES};
 pub use pair::MAX_INNER;
 pub use recurrent::{Activation, CELLS, Cell, Recurrent, recurrent_flag};
@@ -237,7 +237,7 @@ impl<'a> Kind<'a> {
     }
 
     /// Arena bytes the operator needs beside its tensors.
-    pub const fn scratch_bytes(&self) -> usize {
+    pub fn scratch_bytes(&self) -> usize {
         match self {
             Kind::Dense(linear) => linear.weights.table_bytes(),
             Kind::Conv {
@@ -281,7 +281,9 @@ impl<'a> Operator<'a> {
     /// operator is refused; none for the operators that every build knows.
     pub fn features(&self) -> impl Iterator<Item = &'static str> {
         let wide = if self.is_wide() { Some("wide") } else { None };
-        self.family().into_iter().chain(wide)
+        let context = self.kind.linears().any(|linear| linear.needs_context());
+        let context = context.then_some("context");
+        self.family().into_iter().chain(wide).chain(context)
     }
 
     fn family(&self) -> Option<&'static str> {

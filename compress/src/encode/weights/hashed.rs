@@ -1,33 +1,46 @@
 //! The form of weights that a hash of their places chooses.
 
-use super::{MAX_INDEXED, Matrix, Stream, Values, Written, form};
-use crate::encode::bits::BitWriter;
+use super::{Form, MAX_INDEXED, Matrix, Positions, Source, Values, Written, entries, form};
 use crate::encode::ledger::Category;
 use crate::program::Linear;
+use no_std_core::context::Neighbours;
 use no_std_core::hashed::Hashed;
+
+/// The smaller of a form found otherwise and the hashed ones.
+pub(in crate::encode) fn or_hashed(best: Written, linear: &Linear) -> Written {
+    let tight = best.tight;
+    let smallest =
+        forms(linear).into_iter().fold(
+            best,
+            |best, next| if next.len() < best.len() { next } else { best },
+        );
+    Written { tight, ..smallest }
+}
+
+/// The hashed form that has just this name and these coded bytes.
+pub(in crate::encode) fn find(linear: &Linear, encoding: &str, stream: &[u8]) -> Option<Written> {
+    let is_it = |form: &Written| form.encoding == encoding && form.stream == stream;
+    forms(linear).into_iter().find(is_it)
+}
 
 /// The hashed forms of a matrix; none where the hash does not explain every weight, as after a pass
 /// that removed rows.
-pub(in crate::encode) fn forms(linear: &Linear) -> Vec<Written> {
+fn forms(linear: &Linear) -> Vec<Written> {
     let Some((hashed, values)) = linear.hashed.and_then(|h| Some((h, values(linear, &h)?))) else {
         return Vec::new();
     };
-    let matrix = Matrix::new(&values);
+    let matrix = Matrix::new(Source {
+        weights: &values,
+        columns: values.len(),
+        neighbours: Neighbours { near: 0, far: 0 },
+    });
     let mut said = vec![Values::Integer(8), Values::Integer(matrix.width())];
-    let entries = Matrix::entries(&matrix.counts);
+    let entries = entries(&matrix.counts);
     if (2..=MAX_INDEXED).contains(&entries.len()) {
         said.push(Values::Indexed(entries));
     }
-    let written = |said| write(&matrix, &hashed, said);
+    let written = |said| matrix.hashed(&hashed, said).write(&matrix);
     said.into_iter().map(written).collect()
-}
-
-/// The smallest of a form found otherwise and the hashed ones.
-pub(in crate::encode) fn or_hashed(best: Written, linear: &Linear) -> Written {
-    forms(linear).into_iter().fold(
-        best,
-        |best, next| if next.len() < best.len() { next } else { best },
-    )
 }
 
 /// The value of each group, 0 where no weight is in it; nothing where weights of one group differ.
@@ -52,20 +65,19 @@ fn values(linear: &Linear, hashed: &Hashed) -> Option<Vec<i8>> {
     Some(values.into_iter().map(|v| v.unwrap_or(0)).collect())
 }
 
-fn write(matrix: &Matrix, hashed: &Hashed, values: Values) -> Written {
-    let mut stream = Stream::default();
-    let put = |bits: &mut BitWriter| matrix.weights.iter().for_each(|&w| values.put(w, bits));
-    put(&mut stream.bits);
-    let entropy = values.entropy_bits(&matrix.counts);
-    let (mut head, table_bytes) = values.head(form::HASHED);
-    let hash = &hashed.hash;
-    let groups = (hash.groups as usize) << 1 | usize::from(hash.signed);
-    for field in [hash.seed as usize, groups, hashed.channels as usize] {
-        head.varint(Category::Operators, field);
-    }
-    let encoding = format!("hashed+{}", values.name());
-    Written {
-        visits_zeros: true,
-        ..stream.finish(head, encoding, entropy, table_bytes)
+impl Matrix<'_> {
+    /// All values of the groups, whose places the hash knows.
+    fn hashed(&self, hashed: &Hashed, values: Values) -> Form {
+        let mut form = self.every(values);
+        let mut head = form.values.head(form::HASHED);
+        let hash = &hashed.hash;
+        let groups = (hash.groups as usize) << 1 | usize::from(hash.signed);
+        for field in [hash.seed as usize, groups, hashed.channels as usize] {
+            head.varint(Category::Operators, field);
+        }
+        head.varint(Category::Operators, form.stream_bits.div_ceil(8));
+        form.head = head;
+        form.positions = Positions::Hashed;
+        form
     }
 }
