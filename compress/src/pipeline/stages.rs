@@ -1,6 +1,7 @@
 //! What a stage is: a pass with its settings, in an order that makes sense.
 
 use super::{CompressError, OrderError, Run};
+use crate::passes::choice::is_bound;
 use crate::passes::weights;
 use crate::settings::{Binary, Hash, LearnedGrid, Prune, Quantize, SettingError, Ternary};
 use serde::{Deserialize, Serialize};
@@ -194,6 +195,10 @@ pub(super) fn check_graph(stages: &[Stage], graph: &Graph) -> Result<(), Compres
     for stage in stages {
         if matches!(stage.pass().effect(), Effect::Network) {
             return Ok(());
+        }
+        if let Some(bound) = graph.parameters.iter().find(|p| is_bound(p)) {
+            let (stage, layer) = (stage.name(), bound.name.clone());
+            return Err(CompressError::Bound { stage, layer });
         }
         stage.pass().check_graph(graph)?;
         if matches!(stage.pass().effect(), Effect::Layers) {
