@@ -62,6 +62,10 @@ fn a_hashed_network_learns_from_the_start_and_is_stored_as_its_values() {
     let hashed =
         |p: &&trainer::graph::Parameter| matches!(p.parametrization, Parametrization::Hashed(_));
     assert_eq!(graph.parameters.iter().filter(hashed).count(), 2);
+    t.refuses(
+        "compress --prune h.onnx",
+        &["fc1", "hashed", "'prune' would undo"],
+    );
     t.says("compress h.onnx -o again.pith --report again.json");
     assert_eq!(encodings(&t.json("again.json"))[..2], ["hashed+int8"; 2]);
 }

@@ -1,7 +1,7 @@
 //! Which layers a stage works on.
 
 use super::weights;
-use trainer::graph::{Graph, Op, ParamId};
+use trainer::graph::{Graph, Op, ParamId, Parameter, Parametrization};
 use trainer::names::meant;
 
 /// A name that is no layer's.
@@ -43,6 +43,15 @@ pub fn inner(mut ids: Vec<ParamId>, graph: &Graph) -> Vec<ParamId> {
         ids.retain(|id| !ends.contains(&Some(id)));
     }
     ids
+}
+
+/// Whether weights have a form, hashed or signs, that a change of each by itself would undo, and in
+/// which they are many times smaller than one beside the other.
+pub(crate) fn is_bound(parameter: &Parameter) -> bool {
+    matches!(
+        parameter.parametrization,
+        Parametrization::Hashed(_) | Parametrization::Signs(_)
+    )
 }
 
 /// Every name of every weight.

@@ -1,6 +1,7 @@
 //! Weight sharing by a codebook per layer (Han 2016): k-means over a layer's surviving weights;
 //! training then moves the centroids by the summed gradients of their copies.
 
+use super::choice::is_bound;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -165,11 +166,7 @@ const LEAST_CHANNEL: f32 = 1.0 / 1024.0;
 /// One grid for each output channel, for dense forms; for the tensor where its first axis is another,
 /// and where channels share their values.
 pub fn per_channel_grid(graph: &mut Graph, id: ParamId, max: i32) {
-    let whole = matches!(
-        graph.parameter(id).parametrization,
-        Parametrization::Hashed(_) | Parametrization::Signs(_)
-    );
-    if whole || is_transposed(graph, id) {
+    if is_bound(graph.parameter(id)) || is_transposed(graph, id) {
         return per_tensor_grid(graph, id, max);
     }
     let parameter = &mut graph.parameters[id.0];

@@ -3,8 +3,9 @@
 //! stands between them, and bring the ranges of all units of both layers together, so that one step
 //! size serves them all.
 
+use super::choice::is_bound;
 use super::fold::{biases, scale_weights, set_bias};
-use trainer::graph::{Graph, Op, ValueId};
+use trainer::graph::{Graph, Op, Parameter, ValueId};
 
 /// Passes over all pairs; the factors of a chain settle within a few.
 const SWEEPS: usize = 20;
@@ -90,7 +91,8 @@ fn second(graph: &Graph, first: usize) -> Option<usize> {
 
 fn has_grid(graph: &Graph, node: usize) -> bool {
     let weight = graph.nodes[node].op.weight();
-    weight.is_some_and(|id| graph.parameter(id).grid.is_some())
+    let fixed = |p: &Parameter| p.grid.is_some() || is_bound(p);
+    weight.is_some_and(|id| fixed(graph.parameter(id)))
 }
 
 fn units(graph: &Graph, node: usize) -> Option<usize> {
@@ -176,7 +178,7 @@ fn ranges(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use trainer::graph::{Parameter, Window, reference};
+    use trainer::graph::{Window, reference};
 
     /// Weights of units whose ranges are a thousandfold apart.
     fn uneven(graph: &mut Graph, shape: &[usize], seed: usize) -> trainer::graph::ParamId {

@@ -51,6 +51,10 @@ pub enum CompressError {
     Write(#[from] WriteError),
     #[error("{given} amounts are given for the {layers} layers with weights")]
     Layers { layers: usize, given: usize },
+    #[error(
+        "the weights '{layer}' are hashed or signs already, which '{stage}' would undo; compress the model without it"
+    )]
+    Bound { stage: &'static str, layer: String },
     #[error("parameter '{0}' holds a value that is not finite; the model cannot be compressed")]
     NotFinite(String),
     #[error(transparent)]

@@ -5,13 +5,14 @@ use crate::calibrate::calibrate;
 use crate::encode::{Coding, EncodeError, Encoded, encode};
 use crate::host;
 use crate::lower::{Biases, lower};
+use crate::passes::choice::is_bound;
 use crate::passes::stream::{carry, to_steps};
 use crate::scales::tentative;
 use crate::settings::Settings;
 use no_std_core::Model;
 use std::time::Instant;
 use trainer::data::Dataset;
-use trainer::graph::{Graph, Parameter, Parametrization};
+use trainer::graph::Graph;
 use trainer::train::{
     DeviceChoice, Hook, Progress, TrainConfig, TrainError, distill, error_percent,
 };
@@ -209,19 +210,11 @@ impl<'a> Run<'a> {
 
     fn coding(&self) -> Coding {
         let asked = !self.settings.stages.is_empty() || self.settings.grid < 8;
-        let coded = asked || self.graph.parameters.iter().any(is_coded);
+        let coded = asked || self.graph.parameters.iter().any(is_bound);
         match (coded, self.settings.huffman) {
             (_, Some(true)) | (true, None) => self.settings.coder.into(),
             (true, Some(false)) => Coding::Packed,
             (false, _) => Coding::Plain,
         }
     }
-}
-
-/// Whether a parameter is made for a coded form, and would be many times larger in a plain one.
-fn is_coded(parameter: &Parameter) -> bool {
-    matches!(
-        parameter.parametrization,
-        Parametrization::Hashed(_) | Parametrization::Signs(_)
-    )
 }

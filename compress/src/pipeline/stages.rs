@@ -1,6 +1,7 @@
 //! What a stage is: a pass with its settings, in an order that makes sense.
 
 use super::{CompressError, OrderError, Run};
+use crate::passes::choice::is_bound;
 use crate::passes::weights;
 use crate::settings::{
     Binary, Channels, FineTune, Hash, LearnedGrid, LowRank, Mimic, Prune, Quantize, SettingError,
@@ -217,6 +218,12 @@ pub(crate) fn check_order(stages: &[Stage]) -> Result<(), OrderError> {
 /// Refuses what does not fit the layers, as long as no stage makes others.
 pub(super) fn check_graph(stages: &[Stage], graph: &Graph) -> Result<(), CompressError> {
     for stage in stages {
+        let keeps = matches!(stage.pass().effect(), Effect::Network | Effect::Training);
+        let bound = graph.parameters.iter().find(|p| is_bound(p));
+        if let Some(bound) = bound.filter(|_| !keeps) {
+            let (stage, layer) = (stage.name(), bound.name.clone());
+            return Err(CompressError::Bound { stage, layer });
+        }
         stage.pass().check_graph(graph)?;
         if matches!(stage.pass().effect(), Effect::Network | Effect::Layers) {
             return Ok(());
