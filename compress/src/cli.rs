@@ -4,8 +4,10 @@ use crate::calibrate::Method;
 use crate::diff::diff;
 use crate::host::{self, End};
 use crate::inspect::inspect;
-use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress};
-use crate::report::{Measure, Report, Sized};
+use crate::passes::sensitivity::{self, Pass, Sensitivity};
+use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress, scannable};
+use crate::progress::Steps;
+use crate::report::{Report, Sized, html, spreads_of};
 use crate::settings::{Prune, PruneBy, Quantize, Settings};
 use clap::{Args, Parser, Subcommand};
 use no_std_core::Model;
@@ -38,6 +40,7 @@ Examples:
   compress --prune --quantize model.onnx --data mnist:DIR -o model.pith
   compress --prune=0.95 --quantize=3 model.onnx --data mnist:DIR --report r.json
   compress --prune=0.8 --quantize=4 theirs.onnx --data cifar10:DIR,scale=255 --epochs 12
+  compress --prune --quantize model.onnx --data mnist:DIR --html r.html      a page to look at
   compress inspect model.pith                            every byte accounted for
   compress eval model.pith --data mnist:DIR              accuracy of the integers
   compress diff model.onnx model.pith --data mnist:DIR   where they leave the float model
@@ -56,13 +59,17 @@ enum Command {
     #[command(after_help = "\
 Examples:
   compress inspect digits.pith
-  compress inspect digits.pith --json")]
+  compress inspect digits.pith --json
+  compress inspect digits.pith --html digits.html        a page to look at")]
     Inspect {
         /// A .pith file.
         image: PathBuf,
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// As one page to look at, written to this file.
+        #[arg(long, value_name = "R.html", conflicts_with = "json")]
+        html: Option<PathBuf>,
     },
     /// Runs a model on inputs from an NPY file.
     #[command(after_help = "\
@@ -210,6 +217,10 @@ struct CompressArgs {
     /// Sizes, errors, stages and the purpose of every byte, as JSON.
     #[arg(long, value_name = "R.json")]
     report: Option<PathBuf>,
+    /// The same and more as one page to look at: sizes, stages, layers, sensitivities, weights, arena,
+    /// confusions. It needs nothing but itself.
+    #[arg(long, value_name = "R.html")]
+    html: Option<PathBuf>,
 }
 
 /// A file, or a misspelt command.
@@ -239,7 +250,7 @@ fn bounds(text: &str) -> Result<(f32, f32), String> {
 /// Runs the command line; the exit status. Errors are one line on standard error.
 pub fn main() -> std::process::ExitCode {
     command::run(|cli: Cli| match cli.command {
-        Some(Command::Inspect { image, json }) => run_inspect(&image, json),
+        Some(Command::Inspect { image, json, html }) => run_inspect(&image, json, html.as_deref()),
         Some(Command::Run(args)) => run_model(&args),
         Some(Command::Eval(args)) => run_eval(&args),
         Some(Command::Diff(args)) => run_diff(&args),
@@ -260,9 +271,18 @@ fn is_onnx(path: &Path) -> bool {
         .is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
 }
 
-fn run_inspect(path: &Path, json: bool) -> Result<(), Failure> {
+fn run_inspect(path: &Path, json: bool, page: Option<&Path>) -> Result<(), Failure> {
+    check_outputs(&[path], page.as_slice())?;
     let bytes = read_image(path)?;
-    let inspection = inspect(&parse(path, &bytes)?);
+    let model = parse(path, &bytes)?;
+    let inspection = inspect(&model);
+    if let Some(file) = page {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let weights = spreads_of(&model, &inspection);
+        let text = html::image(&name, &inspection, &weights);
+        write_atomically(file, text.as_bytes())?;
+        return print(format_args!("wrote {}", file.display()));
+    }
     if json {
         print(serde_json::to_string_pretty(&inspection)?)
     } else {
@@ -408,10 +428,12 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
         resume: args.resume,
     };
     let compressed = compress(&graph, examples, &settings, &checkpoints)?;
-    let (parameters, macs) = (graph.parameter_count(), graph.macs());
-    let mut report = Report::new(&graph.name, seed, parameters, macs, &compressed);
-    if let Some(Splits { test, .. }) = &splits {
-        measure(&mut report, &graph, &compressed.encoded.bytes, test)?;
+    let mut report = Report::new(&graph, seed, &compressed);
+    if let Some(Splits { train, test }) = &splits {
+        report.measure(&graph, &compressed.encoded.bytes, test)?;
+        if args.html.is_some() {
+            report.sensitivity = sensitivities(&graph, train, seed)?;
+        }
     }
     check_limits(args, &report)?;
     write_atomically(&output, &compressed.encoded.bytes)?;
@@ -428,8 +450,24 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     if let Some(path) = &args.report {
         write_atomically(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
     }
+    if let Some(path) = &args.html {
+        write_atomically(path, html::page(&report).as_bytes())?;
+    }
     checkpoints.remove();
     print(format!("{}\nwrote {}", report.summary(), output.display()))
+}
+
+/// Multiply-accumulates that one measurement of a page's sensitivities may take.
+const SCAN_MACS: u64 = 2_000_000_000;
+
+/// A scan of the layers that is short beside the compression: on a few training examples.
+fn sensitivities(graph: &Graph, train: &Dataset, seed: u64) -> Result<Vec<Sensitivity>, Failure> {
+    let examples = (SCAN_MACS / graph.macs().max(1)).clamp(50, 1000);
+    let (_, some) = train.hold_out(examples as usize, seed);
+    let graph = scannable(graph);
+    let passes = [Pass::Prune, Pass::Codebook];
+    let steps = Steps::new("sensitivity", sensitivity::measurements(&graph, &passes));
+    Ok(sensitivity::scan(&graph, &some, &passes, || steps.done())?)
 }
 
 /// Lets training distort images in the ways that the model does not mind.
@@ -451,7 +489,7 @@ fn check_files(args: &CompressArgs, model: &Path, output: &Path) -> Result<(), F
     inputs.extend(args.data.iter().flat_map(DataSpec::files));
     let mut outputs = vec![output];
     outputs.extend(
-        [&args.onnx, &args.onnx_qdq, &args.report]
+        [&args.onnx, &args.onnx_qdq, &args.report, &args.html]
             .into_iter()
             .flatten()
             .map(|p| &**p),
@@ -489,24 +527,6 @@ fn check_limits(args: &CompressArgs, report: &Report) -> Result<(), Failure> {
             return Err(format!("the image has {value} {what}, --{flag} allows {limit}").into());
         }
     }
-    Ok(())
-}
-
-/// Fills in the errors of the float graph and of the image.
-///
-/// # Errors
-/// When either does not run on the data.
-pub fn measure(
-    report: &mut Report,
-    graph: &Graph,
-    image: &[u8],
-    test: &Dataset,
-) -> Result<(), Failure> {
-    let model = Model::parse(image)?;
-    let float = error_percent(graph, test, DeviceChoice::Cpu)?;
-    let integers = host::error_percent(&model, &test.inputs, &test.labels)?;
-    report.float.measure = Some(Measure::error_percent(float, "test", test.len()));
-    report.image.measure = Some(Measure::error_percent(integers, "test", test.len()));
     Ok(())
 }
 

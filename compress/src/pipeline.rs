@@ -6,6 +6,7 @@ use crate::host::{self, HostError};
 use crate::lower::{Biases, LowerError, lower, steps};
 use crate::passes::codebook::{self, CodebookError};
 use crate::passes::post_training::{EQUALIZED, choose_int16, quantize_best};
+use crate::passes::sensitivity::Pass;
 use crate::passes::stream::{StreamError, carry, to_steps};
 use crate::passes::{
     Amounts, fold_batch_norm, insert_batch_norm, prune, remove_dead_units, sensitivity, simplify,
@@ -230,6 +231,13 @@ pub(crate) fn prepared(graph: &Graph, keep_quantization: bool) -> Graph {
     graph
 }
 
+/// A graph as the passes find it, for measurements on it.
+pub(crate) fn scannable(graph: &Graph) -> Graph {
+    let mut graph = prepared(graph, false);
+    simplify(&mut graph);
+    graph
+}
+
 fn check_finite(graph: &Graph) -> Result<(), CompressError> {
     let bad = graph
         .parameters
@@ -443,7 +451,8 @@ impl Run<'_> {
         }
         match (settings.by, self.data) {
             (PruneBy::Sensitivity, Some((train, held_out))) => {
-                let curves = sensitivity::scan(&self.graph, held_out.unwrap_or(train))?;
+                let examples = held_out.unwrap_or(train);
+                let curves = sensitivity::scan(&self.graph, examples, &[Pass::Prune], || {})?;
                 Ok(Amounts::PerLayer(sensitivity::amounts(
                     &curves,
                     settings.sparsity,

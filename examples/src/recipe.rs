@@ -1,7 +1,6 @@
 //! A recipe trains and compresses a network from nothing: architecture, data, training, passes,
 //! seeds, in one TOML file. Every figure the documentation claims has one.
 
-use compress::cli::measure;
 use compress::pipeline::{Checkpoints, Compressed, Examples, Stage, compress};
 use compress::report::Report;
 use compress::settings::Settings;
@@ -142,14 +141,8 @@ impl Recipe {
         };
         let mut compressed = compress(&graph, Examples::Data(train), &self.compress, &checkpoints)?;
         compressed.stages.insert(0, trained);
-        let mut report = Report::new(
-            &graph.name,
-            self.train.seed,
-            graph.parameter_count(),
-            graph.macs(),
-            &compressed,
-        );
-        measure(&mut report, &graph, &compressed.encoded.bytes, test)?;
+        let mut report = Report::new(&graph, self.train.seed, &compressed);
+        report.measure(&graph, &compressed.encoded.bytes, test)?;
         Self::forget(folder);
         Ok(Dish {
             graph,

@@ -16,3 +16,4 @@ pub use decode::{Recount, decode, recount};
 pub use image::{EncodeError, Encoded, Layer, encode};
 pub use ledger::{Category, Ledger};
 pub use weights::Coding;
+pub(crate) use weights::coded_bytes;

@@ -2,7 +2,7 @@
 
 use super::bits::BitWriter;
 use super::code::{Code, Counts, entropy_bits};
-use super::ledger::Category;
+use super::ledger::{Category, Ledger};
 use super::runs::classes;
 use super::writer::Writer;
 use no_std_core::weights::{TABLE_BITS, form, index_bits};
@@ -43,6 +43,13 @@ impl Written {
         self.head.len() + self.stream.len()
     }
 
+    /// What its bytes are for, alignment apart.
+    pub(super) fn ledger(&self) -> Ledger {
+        let mut alone = self.head.clone();
+        alone.stream(&self.stream, self.position_bits);
+        alone.ledger()
+    }
+
     /// Appends the form to an image.
     pub(super) fn append_to(&self, image: &mut Writer) {
         image.append(&self.head);
@@ -64,6 +71,11 @@ pub(super) fn write(weights: &[i8], coding: Coding) -> Written {
         first,
         |best, next| if next.len() < best.len() { next } else { best },
     )
+}
+
+/// Bytes of a matrix in its smallest form, alone in an image.
+pub(crate) fn coded_bytes(weights: &[i8]) -> usize {
+    write(weights, Coding::Smallest).len()
 }
 
 /// The form that has just this name and these coded bytes.

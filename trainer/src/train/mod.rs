@@ -19,7 +19,9 @@ mod tolerance;
 
 pub use config::{DeviceChoice, Optimizer, Schedule, TrainConfig};
 pub use error::TrainError;
-pub use evaluate::{Measure, activations, check_fit, check_meaning, error_percent, predict};
+pub use evaluate::{
+    Fit, Measure, activations, check_fit, check_meaning, classes, error_percent, fit_of, predict,
+};
 pub use fit::{EpochStats, Hook, NoHook, Outcome, fit};
 pub use progress::Progress;
 pub use tolerance::tolerated_augmentation;
