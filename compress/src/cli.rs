@@ -1,5 +1,7 @@
 //! The command line.
 
+mod plans;
+
 use crate::calibrate::Method;
 use crate::diff::diff;
 use crate::host::{self, End};
@@ -8,9 +10,11 @@ use crate::passes::sensitivity::{self, Pass, Sensitivity};
 use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress, scannable};
 use crate::progress::Steps;
 use crate::report::{Report, Sized, html, spreads_of};
+use crate::search::{Budgets, affordable};
 use crate::settings::{Prune, PruneBy, Quantize, Settings};
 use clap::{Args, Parser, Subcommand};
 use no_std_core::Model;
+use plans::{ParetoArgs, SensitivityArgs, run_pareto, run_sensitivity, within_budgets};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use trainer::command::{self, EvalArgs, Failure, check_outputs, print};
@@ -39,11 +43,14 @@ Examples:
   compress model.onnx                                    plain int8
   compress --prune --quantize model.onnx --data mnist:DIR -o model.pith
   compress --prune=0.95 --quantize=3 model.onnx --data mnist:DIR --report r.json
+  compress model.onnx --data mnist:DIR --max-loss 0.2 --max-ram 8000      a search for the smallest
   compress --prune=0.8 --quantize=4 theirs.onnx --data cifar10:DIR,scale=255 --epochs 12
   compress --prune --quantize model.onnx --data mnist:DIR --html r.html      a page to look at
   compress inspect model.pith                            every byte accounted for
   compress eval model.pith --data mnist:DIR              accuracy of the integers
   compress diff model.onnx model.pith --data mnist:DIR   where they leave the float model
+  compress sensitivity model.onnx --data mnist:DIR       what each layer can lose
+  compress pareto model.onnx --data mnist:DIR -o front   files, bytes against error
   compress run model.pith --input x.npy --output y.npy"
 )]
 struct Cli {
@@ -91,6 +98,21 @@ Examples:
   compress diff digits.onnx digits.pith --data mnist:DIR
   compress diff digits.onnx digits.pith --data mnist:DIR --examples 1000 --json")]
     Diff(DiffArgs),
+    /// Compresses each layer alone, by each pass in turn, without retraining: its coded bytes and the
+    /// error and loss of the network.
+    #[command(after_help = "\
+Examples:
+  compress sensitivity digits.onnx --data mnist:DIR
+  compress sensitivity digits.onnx --data mnist:DIR --passes prune --json
+  compress sensitivity digits.onnx --data mnist:DIR --html curves.html    curves to look at")]
+    Sensitivity(SensitivityArgs),
+    /// Makes a front of files, bytes against error, each retrained: images, front.json and front.html.
+    #[command(after_help = "\
+Examples:
+  compress pareto digits.onnx --data mnist:DIR -o front
+  compress pareto digits.onnx --data mnist:DIR -o front --files 12 --epochs 30
+Run again after an interruption, it keeps what is finished.")]
+    Pareto(ParetoArgs),
 }
 
 #[derive(Debug, Args)]
@@ -159,7 +181,9 @@ struct CompressArgs {
     /// layout serves them all.
     #[arg(long, default_value = "any", value_parser = ["any", "m0", "m4", "host"])]
     target: String,
-    /// Refuses an image whose test error is more percentage points above the float model's.
+    /// Refuses an image whose test error is more percentage points above the float model's. With
+    /// budgets and no passes, a search finds them: the smallest file that loses no more on examples held
+    /// out of training, or without this the most accurate one within the other budgets.
     #[arg(
         long,
         value_name = "POINTS",
@@ -173,6 +197,10 @@ struct CompressArgs {
     /// Refuses an image with a larger arena.
     #[arg(long, value_name = "N")]
     max_ram: Option<usize>,
+    /// Refuses an image that takes more instructions an inference on a Cortex-M4, by an estimate from
+    /// its operators; `mcu` of this repository counts them.
+    #[arg(long, value_name = "N")]
+    max_instructions: Option<u64>,
     /// Labelled data for retraining, calibration and accuracy, such as `mnist:DIR` or `glyphs`.
     #[arg(long, value_name = "SPEC")]
     data: Option<DataSpec>,
@@ -223,9 +251,30 @@ struct CompressArgs {
     html: Option<PathBuf>,
 }
 
+impl CompressArgs {
+    fn budgets(&self) -> Budgets {
+        Budgets {
+            loss: self.max_loss,
+            bytes: self.max_bytes,
+            ram: self.max_ram,
+            instructions: self.max_instructions,
+        }
+    }
+
+    /// Whether budgets are given and nothing that says how to meet them.
+    fn searches(&self) -> bool {
+        let passes = self.prune.is_some() || self.quantize.is_some() || self.grid.is_some();
+        let said = passes || self.prune_by.is_some() || self.config.is_some();
+        self.budgets() != Budgets::default() && !said
+    }
+}
+
 /// A file, or a misspelt command.
 fn model_file(text: &str) -> Result<PathBuf, String> {
-    let hint = meant(text, ["inspect", "run", "eval", "diff"]);
+    let hint = meant(
+        text,
+        ["inspect", "run", "eval", "diff", "sensitivity", "pareto"],
+    );
     if hint.is_empty() || Path::new(text).exists() {
         Ok(text.into())
     } else {
@@ -254,6 +303,8 @@ pub fn main() -> std::process::ExitCode {
         Some(Command::Run(args)) => run_model(&args),
         Some(Command::Eval(args)) => run_eval(&args),
         Some(Command::Diff(args)) => run_diff(&args),
+        Some(Command::Sensitivity(args)) => run_sensitivity(&args),
+        Some(Command::Pareto(args)) => run_pareto(&args),
         None => run_compress(&cli.compress),
     })
 }
@@ -427,11 +478,19 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
         stem: Some(output.clone()),
         resume: args.resume,
     };
-    let compressed = compress(&graph, examples, &settings, &checkpoints)?;
+    let (compressed, tries, scanned) = if args.searches() {
+        let training = (args.epochs, args.augment);
+        let found = within_budgets(&graph, examples, &mut settings, training, &args.budgets())?;
+        (found.compressed, found.tries, found.sensitivity)
+    } else {
+        let compressed = compress(&graph, examples, &settings, &checkpoints)?;
+        (compressed, Vec::new(), Vec::new())
+    };
     let mut report = Report::new(&graph, seed, &compressed);
+    (report.tries, report.sensitivity) = (tries, scanned);
     if let Some(Splits { train, test }) = &splits {
         report.measure(&graph, &compressed.encoded.bytes, test)?;
-        if args.html.is_some() {
+        if args.html.is_some() && report.sensitivity.is_empty() {
             report.sensitivity = sensitivities(&graph, train, seed)?;
         }
     }
@@ -457,14 +516,10 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     print(format!("{}\nwrote {}", report.summary(), output.display()))
 }
 
-/// Multiply-accumulates that one measurement of a page's sensitivities may take.
-const SCAN_MACS: u64 = 2_000_000_000;
-
 /// A scan of the layers that is short beside the compression: on a few training examples.
 fn sensitivities(graph: &Graph, train: &Dataset, seed: u64) -> Result<Vec<Sensitivity>, Failure> {
-    let examples = (SCAN_MACS / graph.macs().max(1)).clamp(50, 1000);
-    let (_, some) = train.hold_out(examples as usize, seed);
     let graph = scannable(graph);
+    let some = affordable(&graph, train, seed);
     let passes = [Pass::Prune, Pass::Codebook];
     let steps = Steps::new("sensitivity", sensitivity::measurements(&graph, &passes));
     Ok(sensitivity::scan(&graph, &some, &passes, || steps.done())?)
@@ -513,6 +568,12 @@ fn check_limits(args: &CompressArgs, report: &Report) -> Result<(), Failure> {
             "bytes of arena",
             args.max_ram.map(|n| n as f64),
             report.arena_bytes as f64,
+        ),
+        (
+            "max-instructions",
+            "instructions (estimated)",
+            args.max_instructions.map(|n| n as f64),
+            report.instructions as f64,
         ),
         (
             "max-loss",

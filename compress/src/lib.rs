@@ -14,4 +14,5 @@ pub mod program;
 mod progress;
 pub mod report;
 mod scales;
+pub mod search;
 pub mod settings;

@@ -21,6 +21,19 @@ pub enum Pass {
     Grid,
 }
 
+impl std::str::FromStr for Pass {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = [
+            ("prune", Pass::Prune),
+            ("codebook", Pass::Codebook),
+            ("grid", Pass::Grid),
+        ];
+        trainer::names::find(name, &known)
+    }
+}
+
 impl Pass {
     /// Every pass that is scanned.
     pub const ALL: [Pass; 3] = [Pass::Prune, Pass::Codebook, Pass::Grid];

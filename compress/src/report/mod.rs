@@ -9,6 +9,7 @@ use crate::host;
 use crate::inspect::{OperatorRow, TensorRow, operators, tensors};
 use crate::passes::sensitivity::Sensitivity;
 use crate::pipeline::{CompressError, Compressed, Stage};
+use crate::search::{Try, instructions};
 pub use confusion::{Confusion, Confusions};
 use no_std_core::Model;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct Report {
     pub arena_bytes: usize,
     /// Dense multiply-accumulates of the float model.
     pub macs: u64,
+    /// Instructions of an inference on a Cortex-M4, as [`instructions`] estimates them.
+    #[serde(default, rename = "estimated_instructions")]
+    pub instructions: u64,
     /// What each pass did.
     pub stages: Vec<Stage>,
     /// The image's operators, in the order of execution.
@@ -66,6 +70,9 @@ pub struct Report {
     /// What each layer loses by each pass alone, where that was scanned.
     #[serde(default)]
     pub sensitivity: Vec<Sensitivity>,
+    /// The compressions that a search within budgets carried out.
+    #[serde(default)]
+    pub tries: Vec<Try>,
 }
 
 impl Report {
@@ -89,12 +96,14 @@ impl Report {
             layers: encoded.layers.clone(),
             arena_bytes: encoded.plan.arena_bytes,
             macs: graph.macs(),
+            instructions: model.as_ref().map_or(0, instructions::estimate),
             stages: compressed.stages.clone(),
             operators: model.as_ref().map_or_else(Vec::new, operators),
             tensors: model.as_ref().map_or_else(Vec::new, tensors),
             weights: weights::spreads(graph, &compressed.graph),
             confusion: None,
             sensitivity: Vec::new(),
+            tries: Vec::new(),
         }
     }
 

@@ -21,10 +21,15 @@ pub(super) fn of_report(report: &Report) -> Markup {
                 }
                 (tile("arena", &format!("{} B", grouped(report.arena_bytes)), "working memory of an inference"))
                 (tile("MACs", &grouped(report.macs), "multiply-accumulates, were it dense"))
+                (tile("M4 instructions", &millions(report.instructions), "of an inference, estimated"))
                 (living(&report.layers))
             }
         }
     }
+}
+
+fn millions(count: u64) -> String {
+    format!("{:.2} M", count as f64 / 1e6)
 }
 
 pub(super) fn of_image(name: &str, image: &Inspection) -> Markup {

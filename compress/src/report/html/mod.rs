@@ -4,6 +4,7 @@
 mod arena;
 mod axis;
 mod confusion;
+mod front;
 mod header;
 mod histogram;
 mod layers;
@@ -15,6 +16,7 @@ mod stages;
 use super::{Report, Spread};
 use crate::inspect::Inspection;
 use crate::passes::sensitivity::Sensitivity;
+use crate::search::Front;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
@@ -62,6 +64,17 @@ pub fn scan(name: &str, curves: &[Sensitivity]) -> String {
         html! {
             header { h1 { (name) } }
             (sensitivity::section(curves))
+        },
+    )
+}
+
+/// The page of a front of files.
+pub fn front(made: &Front) -> String {
+    document(
+        &made.model,
+        html! {
+            (front::section(made))
+            @if !made.sensitivity.is_empty() { (sensitivity::section(&made.sensitivity)) }
         },
     )
 }
