@@ -1,6 +1,7 @@
 //! The command line.
 
 mod plans;
+mod stages;
 
 use crate::calibrate::Method;
 use crate::diff::diff;
@@ -11,21 +12,22 @@ use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress, scannab
 use crate::progress::Steps;
 use crate::report::{Report, Sized, html, spreads_of};
 use crate::search::{Budgets, affordable};
-use crate::settings::{Prune, PruneBy, Quantize, Settings};
+use crate::settings::Settings;
 use clap::{Args, Parser, Subcommand};
 use no_std_core::Model;
 use plans::{ParetoArgs, SensitivityArgs, run_pareto, run_sensitivity, within_budgets};
+use stages::StageArgs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use trainer::command::{self, EvalArgs, Failure, check_outputs, print};
-use trainer::data::{Augment, DataSpec, Dataset, Splits, read_inputs};
+use trainer::data::{DataSpec, Dataset, Splits, read_inputs};
 use trainer::files::{parse_toml, write_atomically};
 use trainer::graph::Graph;
 use trainer::names::meant;
 use trainer::onnx;
 use trainer::train::{
-    DeviceChoice, TrainConfig, TrainError, check_fit, check_meaning, error_percent, interrupt,
-    predict, tolerated_augmentation,
+    DeviceChoice, TrainError, check_fit, check_meaning, error_percent, interrupt, predict,
+    tolerated_augmentation,
 };
 
 /// Compresses a neural network into an image for microcontrollers.
@@ -43,9 +45,9 @@ Examples:
   compress model.onnx                                    plain int8
   compress --prune --quantize model.onnx --data mnist:DIR -o model.pith
   compress --prune=0.95 --quantize=3 model.onnx --data mnist:DIR --report r.json
-  compress model.onnx --data mnist:DIR --max-loss 0.2 --max-ram 8000      a search for the smallest
   compress --prune=0.8 --quantize=4 theirs.onnx --data cifar10:DIR,scale=255 --epochs 12
   compress --prune --quantize model.onnx --data mnist:DIR --html r.html      a page to look at
+  compress model.onnx --data mnist:DIR --max-loss 0.2 --max-ram 8000      a search for the smallest
   compress inspect model.pith                            every byte accounted for
   compress eval model.pith --data mnist:DIR              accuracy of the integers
   compress diff model.onnx model.pith --data mnist:DIR   where they leave the float model
@@ -158,16 +160,8 @@ struct CompressArgs {
     /// A second model, or what follows a misspelt command.
     #[arg(hide = true, value_parser = second_model)]
     _second: Option<String>,
-    /// Prunes this share of the weights (0.9 unless given), with retraining where there is data.
-    #[arg(long, value_name = "SPARSITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.9")]
-    prune: Option<f64>,
-    /// How pruning is spread over the layers: adaptive (the default: one threshold on scores relative
-    /// to each layer's weights), global (one threshold on magnitudes) or sensitivity.
-    #[arg(long, value_name = "HOW")]
-    prune_by: Option<PruneBy>,
-    /// Shares the weights of each layer among 2^BITS values (4 bits unless given).
-    #[arg(long, value_name = "BITS", num_args = 0..=1, require_equals = true, default_missing_value = "4")]
-    quantize: Option<u8>,
+    #[command(flatten)]
+    stages: StageArgs,
     /// Bits of the uniform integer grid of weights: 8, 4 or 2.
     #[arg(long, value_name = "BITS")]
     grid: Option<u8>,
@@ -216,17 +210,6 @@ struct CompressArgs {
     /// Takes sequences one step at a time and carries the state of recurrent layers along.
     #[arg(long)]
     stream: bool,
-    /// Epochs of retraining altogether, two thirds of them while pruning.
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// Distortion of training images: `default` (for digits), `none`, or amounts such as
-    /// `shift=2,rotate=10,scale=0.1,shear=0.1,crop=4,flip=0.5`. Unless given: those of crop and flip that
-    /// the model does not mind.
-    #[arg(long, value_name = "HOW")]
-    augment: Option<Augment>,
-    /// Of every random choice; 1 unless given.
-    #[arg(long)]
-    seed: Option<u64>,
     /// Ordered settings in a TOML file; flags override it.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -262,9 +245,8 @@ impl CompressArgs {
     }
 
     /// Whether budgets are given and nothing that says how to meet them.
-    fn searches(&self) -> bool {
-        let passes = self.prune.is_some() || self.quantize.is_some() || self.grid.is_some();
-        let said = passes || self.prune_by.is_some() || self.config.is_some();
+    fn searches(&self, settings: &Settings) -> bool {
+        let said = !settings.stages.is_empty() || self.grid.is_some() || self.config.is_some();
         self.budgets() != Budgets::default() && !said
     }
 }
@@ -462,7 +444,7 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     let examples = match &splits {
         Some(splits) => {
             check_fit(&graph, &splits.train)?;
-            if args.config.is_none() && args.augment.is_none() {
+            if args.config.is_none() && args.stages.train.augment.is_none() {
                 augment(&mut settings, &graph, &splits.train)?;
             }
             Examples::Data(&splits.train)
@@ -478,9 +460,14 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
         stem: Some(output.clone()),
         resume: args.resume,
     };
-    let (compressed, tries, scanned) = if args.searches() {
-        let training = (args.epochs, args.augment);
-        let found = within_budgets(&graph, examples, &mut settings, training, &args.budgets())?;
+    let (compressed, tries, scanned) = if args.searches(&settings) {
+        let found = within_budgets(
+            &graph,
+            examples,
+            &mut settings,
+            &args.stages.train,
+            &args.budgets(),
+        )?;
         (found.compressed, found.tries, found.sensitivity)
     } else {
         let compressed = compress(&graph, examples, &settings, &checkpoints)?;
@@ -527,9 +514,7 @@ fn sensitivities(graph: &Graph, train: &Dataset, seed: u64) -> Result<Vec<Sensit
 
 /// Lets training distort images in the ways that the model does not mind.
 fn augment(settings: &mut Settings, graph: &Graph, train: &Dataset) -> Result<(), TrainError> {
-    let prune = settings.prune.iter_mut().map(|p| &mut p.train);
-    let quantize = settings.quantize.iter_mut().map(|q| &mut q.train);
-    let trained: Vec<_> = prune.chain(quantize).filter(|t| t.epochs > 0).collect();
+    let trained: Vec<_> = settings.trainings_mut().filter(|t| t.epochs > 0).collect();
     if !trained.is_empty() {
         let tolerated = tolerated_augmentation(graph, train, DeviceChoice::Cpu)?;
         trained.into_iter().for_each(|t| t.augment = tolerated);
@@ -552,7 +537,7 @@ fn check_files(args: &CompressArgs, model: &Path, output: &Path) -> Result<(), F
     check_outputs(&inputs, &outputs)
 }
 
-/// Holds an image against `--max-bytes`, `--max-ram` and `--max-loss`.
+/// Holds an image against `--max-bytes`, `--max-ram`, `--max-instructions` and `--max-loss`.
 fn check_limits(args: &CompressArgs, report: &Report) -> Result<(), Failure> {
     let error = |sized: &Sized| sized.measure.as_ref().map_or(0.0, |m| m.value);
     let loss = error(&report.image) - error(&report.float);
@@ -607,83 +592,25 @@ fn settings(args: &CompressArgs) -> Result<Settings, Failure> {
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-            parse_toml(&text).map_err(|e| format!("{}: {e}", path.display()))?
+            parse_toml(&text).map_err(|e| format!("{}, {e}", path.display()))?
         }
         None => Settings {
             hold_out: DEFAULT_HOLD_OUT,
             ..Settings::default()
         },
     };
-    if let Some(sparsity) = args.prune {
-        let prune = settings.prune.get_or_insert_with(|| Prune {
-            train: TrainConfig {
-                epochs: DEFAULT_EPOCHS * 2 / 3,
-                ..Prune::continued().train
-            },
-            ..Prune::continued()
-        });
-        prune.sparsity = sparsity;
-        prune.layers.clear();
-    }
-    if let Some(bits) = args.quantize {
-        let quantize = settings.quantize.get_or_insert_with(|| Quantize {
-            train: TrainConfig {
-                epochs: DEFAULT_EPOCHS / 3,
-                ..Quantize::continued().train
-            },
-            ..Quantize::continued()
-        });
-        quantize.bits = bits;
-        quantize.entries.clear();
-    }
+    args.stages.apply(&mut settings)?;
     settings.grid = args.grid.unwrap_or(settings.grid);
     settings.calibration = args.calibrate.unwrap_or(settings.calibration);
     settings.int16.extend(args.int16.iter().cloned());
     settings.stream |= args.stream;
-    if settings.quantize.is_some() && settings.int16.iter().any(|name| name == "auto") {
-        return Err(
-            "--int16 auto searches for plain int8; beside --quantize, name the layers".into(),
-        );
-    }
     settings.huffman = match (args.huffman, args.no_huffman) {
         (true, _) => Some(true),
         (_, true) => Some(false),
         _ => settings.huffman,
     };
-    settings.seed = args.seed.unwrap_or(settings.seed);
-    if let Some(by) = args.prune_by {
-        let prune = settings.prune.as_mut();
-        prune.ok_or("--prune-by needs --prune")?.by = by;
-    }
-    let both = settings.prune.is_some() && settings.quantize.is_some();
-    let prune = settings
-        .prune
-        .as_mut()
-        .map(|p| (&mut p.train, if both { 2 } else { 3 }));
-    let quantize = settings
-        .quantize
-        .as_mut()
-        .map(|q| (&mut q.train, if both { 1 } else { 3 }));
-    for (train, thirds) in prune.into_iter().chain(quantize) {
-        train.seed = args.seed.unwrap_or(train.seed);
-        train.augment = args.augment.unwrap_or(train.augment);
-        train.epochs = args
-            .epochs
-            .map_or(train.epochs, |epochs| share_of(epochs, thirds));
-    }
     Ok(settings)
-}
-
-/// So many thirds of the epochs, rounded so that one third and two are all of them.
-fn share_of(epochs: usize, thirds: usize) -> usize {
-    match thirds {
-        1 => epochs / 3,
-        _ => epochs - (3 - thirds) * (epochs / 3),
-    }
 }
 
 /// Training examples kept apart unless a configuration file says otherwise.
 const DEFAULT_HOLD_OUT: usize = 0;
-
-/// Epochs of retraining unless told otherwise.
-const DEFAULT_EPOCHS: usize = 15;

@@ -1,18 +1,18 @@
 //! What to do to a model: the command line's flags and a recipe's `[compress]` table.
 
 use crate::calibrate::Method;
-use crate::passes::codebook::Start;
+pub use crate::passes::prune::{Prune, PruneBy};
+pub use crate::passes::quantize::Quantize;
+use crate::pipeline::{CompressError, Effect, Stage, StagePass, check_order};
 use serde::{Deserialize, Serialize};
-use trainer::train::{TrainConfig, TrainError};
+use trainer::train::TrainConfig;
 
-/// The passes and their order: prune, share, calibrate, fine-tune.
+/// The stages in their order, and what goes for all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Magnitude pruning with retraining.
-    pub prune: Option<Prune>,
-    /// Weight sharing by a codebook per layer, trained through the integers.
-    pub quantize: Option<Quantize>,
+    /// Passes with their settings, one after the other. Without any the model becomes plain integers.
+    pub stages: Vec<Stage>,
     /// Bits of the uniform integer grid of weights: 8, 4 or 2.
     pub grid: u8,
     /// Whether Huffman codes may be used. Unless said, they are where a pass asks for coded weights.
@@ -37,8 +37,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            prune: None,
-            quantize: None,
+            stages: Vec::new(),
             grid: 8,
             huffman: None,
             calibration: Method::default(),
@@ -52,140 +51,8 @@ impl Default for Settings {
     }
 }
 
-/// How much is pruned where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PruneBy {
-    /// One threshold for all layers.
-    #[default]
-    Global,
-    /// One threshold on scores relative to each layer's own weights (LAMP): the command line's choice.
-    Adaptive,
-    /// Amounts per layer from a sensitivity scan on held-out examples.
-    Sensitivity,
-}
-
-impl std::str::FromStr for PruneBy {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = [
-            ("global", PruneBy::Global),
-            ("adaptive", PruneBy::Adaptive),
-            ("sensitivity", PruneBy::Sensitivity),
-        ];
-        trainer::names::find(name, &known)
-    }
-}
-
-/// Pruning and the training that goes with it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Prune {
-    /// Share of all weights that goes, 0 … 1.
-    pub sparsity: f64,
-    /// How it is spread over the layers.
-    pub by: PruneBy,
-    /// Amounts per layer, in order; they replace `sparsity` and `by`.
-    pub layers: Vec<f64>,
-    /// Share of the retraining at which the amounts begin to grow …
-    pub from: f64,
-    /// … and at which they are reached.
-    pub until: f64,
-    /// Steps between two prunings.
-    pub every: usize,
-    /// Whether convolutions that come without batch normalization get one while they are retrained.
-    pub normalize: bool,
-    /// Retraining.
-    pub train: TrainConfig,
-}
-
-impl Default for Prune {
-    fn default() -> Self {
-        Self {
-            sparsity: 0.9,
-            by: PruneBy::default(),
-            layers: Vec::new(),
-            from: 0.0,
-            until: 0.6,
-            every: 50,
-            normalize: false,
-            train: TrainConfig {
-                l2: 1e-5,
-                ..TrainConfig::default()
-            },
-        }
-    }
-}
-
-impl Prune {
-    /// For a network that somebody trained elsewhere: the command line's choice.
-    pub fn continued() -> Self {
-        Self {
-            by: PruneBy::Adaptive,
-            until: 0.5,
-            normalize: true,
-            train: TrainConfig {
-                learning_rate: 5e-3,
-                ..TrainConfig::continued()
-            },
-            ..Self::default()
-        }
-    }
-}
-
-/// Weight sharing and the training that goes with it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Quantize {
-    /// 2^bits centroids for each layer's surviving weights.
-    pub bits: u8,
-    /// Centroids per layer, in order; they replace `bits`.
-    pub entries: Vec<usize>,
-    /// Where k-means starts.
-    pub start: Start,
-    /// Share of the fine-tuning until which the weights themselves learn and may change their
-    /// centroids, rather than the centroids alone; at 0 they never do.
-    pub reassign: f64,
-    /// Fine-tuning of the centroids through the integers.
-    pub train: TrainConfig,
-}
-
-impl Default for Quantize {
-    fn default() -> Self {
-        Self {
-            bits: 4,
-            entries: Vec::new(),
-            start: Start::default(),
-            reassign: 0.0,
-            train: TrainConfig {
-                learning_rate: 5e-4,
-                ..TrainConfig::default()
-            },
-        }
-    }
-}
-
-impl Quantize {
-    /// For a network that somebody trained elsewhere: the command line's choice.
-    pub fn continued() -> Self {
-        Self {
-            // A few epochs do not make up for a bulk of weights with few centroids.
-            start: Start::Density,
-            reassign: 0.75,
-            train: TrainConfig {
-                learning_rate: 5e-4,
-                ..TrainConfig::continued()
-            },
-            ..Self::default()
-        }
-    }
-
-    /// Centroids of the layer at this place.
-    pub(crate) fn entries_of(&self, place: usize) -> usize {
-        self.entries.get(place).copied().unwrap_or(1 << self.bits)
-    }
-}
+/// Stands among the names of `int16` for those that a search is to find.
+pub(crate) const AUTO: &str = "auto";
 
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -200,56 +67,72 @@ pub struct SettingError {
 }
 
 impl Settings {
-    /// Checks ranges.
+    /// Checks ranges, the order of the stages and the training of every one that trains at all.
     ///
     /// # Errors
-    /// Naming the first setting out of its range.
-    pub fn check(&self) -> Result<(), SettingError> {
-        let wrong = |name, range, value: String| Err(SettingError { name, range, value });
+    /// Naming the first setting out of its range, or the first stage out of place.
+    pub fn check(&self) -> Result<(), CompressError> {
+        let wrong = |name, range, value| Err(SettingError { name, range, value }.into());
         if ![2, 4, 8].contains(&self.grid) {
             return wrong("--grid", "8, 4 or 2", self.grid.to_string());
         }
-        if let Some(prune) = &self.prune {
-            let shares = prune.layers.iter().chain([&prune.sparsity]);
-            if let Some(share) = shares.copied().find(|s| !(0.0..1.0).contains(s)) {
-                return wrong(
-                    "--prune",
-                    "a share of at least 0 and below 1",
-                    share.to_string(),
-                );
-            }
-            if !(0.0 <= prune.from && prune.from < prune.until && prune.until <= 1.0) {
-                return wrong(
-                    "prune.from and prune.until",
-                    "0 ≤ from < until ≤ 1",
-                    format!("{} and {}", prune.from, prune.until),
-                );
-            }
+        for stage in &self.stages {
+            stage.pass().check()?;
         }
-        if let Some(quantize) = &self.quantize {
-            if !(1..=6).contains(&quantize.bits) {
-                return wrong("--quantize", "1 to 6 bits", quantize.bits.to_string());
-            }
-            if let Some(entries) = quantize.entries.iter().find(|e| !(1..=127).contains(*e)) {
-                return wrong(
-                    "quantize.entries",
-                    "1 to 127 centroids",
-                    entries.to_string(),
-                );
-            }
+        check_order(&self.stages)?;
+        if self.searches_int16()
+            && self
+                .stages
+                .iter()
+                .any(|s| s.pass().effect() == Effect::Form)
+        {
+            let range = "names of layers where stages train through the integers";
+            return wrong("--int16", range, AUTO.to_owned());
         }
-        Ok(())
+        let mut trainings = self.trainings().filter(|train| train.epochs > 0);
+        Ok(trainings.try_for_each(TrainConfig::check)?)
     }
 
-    /// Checks the training of every pass that trains at all.
+    /// Of the stages that train, in order.
+    pub fn trainings(&self) -> impl Iterator<Item = &TrainConfig> {
+        self.stages.iter().filter_map(|s| s.pass().training())
+    }
+
+    /// The same, to be changed.
+    pub fn trainings_mut(&mut self) -> impl Iterator<Item = &mut TrainConfig> {
+        let stages = self.stages.iter_mut();
+        stages.filter_map(|s| s.pass_mut().training_mut())
+    }
+
+    /// Whether values to be int16 are to be searched for.
+    pub(crate) fn searches_int16(&self) -> bool {
+        self.int16.iter().any(|name| name == AUTO)
+    }
+
+    /// The one stage of this pass, put in its usual place if there is none.
     ///
     /// # Errors
-    /// Naming the first setting out of its range.
-    pub fn check_training(&self) -> Result<(), TrainError> {
-        let prune = self.prune.iter().map(|p| &p.train);
-        let quantize = self.quantize.iter().map(|q| &q.train);
-        let mut trainings = prune.chain(quantize).filter(|train| train.epochs > 0);
-        trainings.try_for_each(TrainConfig::check)
+    /// When there are several, of which none can be meant alone.
+    pub(crate) fn only<P: StagePass>(&mut self, usual: P) -> Result<&mut P, String> {
+        if !self.stages.iter().any(|stage| stage.name() == P::NAME) {
+            self.put(usual.into());
+        }
+        let mut own = self.stages.iter_mut().filter_map(P::of);
+        match (own.next(), own.next()) {
+            (Some(one), None) => Ok(one),
+            _ => Err(format!(
+                "--{0} changes one stage, and there are several '{0}'; change them in the file",
+                P::NAME
+            )),
+        }
+    }
+
+    /// Puts a stage before the first that usually follows it.
+    fn put(&mut self, stage: Stage) {
+        let follows = |other: &Stage| other.rank() > stage.rank();
+        let place = self.stages.iter().position(follows);
+        self.stages
+            .insert(place.unwrap_or(self.stages.len()), stage);
     }
 
     /// Largest magnitude on the integer grid: 127, 7 or 1.

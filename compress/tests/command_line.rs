@@ -243,7 +243,7 @@ fn a_configuration_gives_what_flags_do_not() {
     let t = open();
     t.write(
         "c.toml",
-        "seed = 7\n[prune]\nlayers = [0.9, 0.5]\n[quantize]\nbits = 3\n",
+        "seed = 7\n[[stages]]\npass = 'prune'\nlayers = [0.9, 0.5]\n[[stages]]\npass = 'quantize'\nbits = 3\n",
     );
     t.says("compress --config c.toml m.onnx --report r.json");
     let report = t.json("r.json");
@@ -439,22 +439,28 @@ fn a_malformed_configuration_names_file_and_line() {
     let cases: [(&str, &[&str]); 8] = [
         ("grid = 8\n[prune\n", &["line 2"]),
         (
-            "\n[prune]\nsparsty = 0.5\n",
-            &["line 3", "sparsty", "`sparsity`"],
+            "\n[[stages]]\npass = 'prune'\nsparsty = 0.5\n",
+            &["c.toml", "line 4", "sparsty", "mean sparsity?"],
         ),
         (
-            "[quantize]\nstart = 'liner'\n",
-            &["line 2", "liner", "`linear`"],
+            "[[stages]]\npass = 'quantize'\nstart = 'liner'\n",
+            &["line 3", "liner", "mean linear?"],
         ),
-        ("[quantize]\nbits = 'x'\n", &["line 2"]),
-        ("[prune]\nlayers = [0.5]\n", &["1 amounts", "2 layers"]),
-        ("[prune]\nfrom = 0.9\nuntil = 0.1\n", &["prune.from"]),
+        ("[[stages]]\npass = 'quantize'\nbits = 'x'\n", &["line 3"]),
         (
-            "[quantize]\nentries = [16, 200]\n",
+            "[[stages]]\npass = 'prune'\nlayers = [0.5]\n",
+            &["1 amounts", "2 layers"],
+        ),
+        (
+            "[[stages]]\npass = 'prune'\nfrom = 0.9\nuntil = 0.1\n",
+            &["prune.from"],
+        ),
+        (
+            "[[stages]]\npass = 'quantize'\nentries = [16, 200]\n",
             &["quantize.entries", "200"],
         ),
         (
-            "[prune]\n[quantize]\ntrain = { batch = 0 }\n",
+            "[[stages]]\npass = 'prune'\n[[stages]]\npass = 'quantize'\ntrain = { batch = 0 }\n",
             &["batch", "at least 1"],
         ),
     ];
@@ -464,7 +470,7 @@ fn a_malformed_configuration_names_file_and_line() {
     }
     t.write("c.toml", "bits = 3");
     t.refuses("compress --config c.toml m.onnx", &["c.toml", "bits"]);
-    t.write("c.toml", "hold_out = 1000\n[prune]\n");
+    t.write("c.toml", "hold_out = 1000\n[[stages]]\npass = 'prune'\n");
     let line = format!("compress --config c.toml m.onnx --data {DATA}");
     t.refuses(&line, &["hold out fewer"]);
 }
@@ -489,7 +495,10 @@ fn a_codebook_larger_than_its_layer_is_refused_before_training() {
 fn a_pruned_network_outlives_a_codebook_that_does_not_fit_it() {
     let t = open();
     // Of 784×32 weights no more than 25 are left.
-    t.write("c.toml", "[prune]\nlayers = [0.999, 0.0]\n");
+    t.write(
+        "c.toml",
+        "[[stages]]\npass = 'prune'\nlayers = [0.999, 0.0]\n",
+    );
     let line = format!("compress --config c.toml m.onnx --data {DATA} --epochs 3");
     let error = t.fails(&format!("{line} --quantize=6"));
     for part in [

@@ -1,7 +1,7 @@
 //! A recipe trains and compresses a network from nothing: architecture, data, training, passes,
 //! seeds, in one TOML file. Every figure the documentation claims has one.
 
-use compress::pipeline::{Checkpoints, Compressed, Examples, Stage, compress};
+use compress::pipeline::{Checkpoints, Compressed, Examples, Figures, compress};
 use compress::report::Report;
 use compress::settings::Settings;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use trainer::arch::Architecture;
 use trainer::data::{DataSpec, Splits};
-use trainer::files::write_atomically;
+use trainer::files::{parse_toml, write_atomically};
 use trainer::graph::Graph;
 use trainer::onnx::{self, WriteOptions};
 use trainer::train::{DeviceChoice, NoHook, Progress, TrainConfig, error_percent, fit};
@@ -68,21 +68,15 @@ impl Recipe {
             .map(|(_, text)| text);
         let text =
             text.ok_or_else(|| format!("unknown recipe '{name}'; expected one of {}", names()))?;
-        Ok(toml::from_str(text)?)
+        Ok(parse_toml(text).map_err(|e| format!("recipe '{name}', {e}"))?)
     }
 
     /// The same with another seed for every random choice.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.train.seed = seed;
         self.compress.seed = seed;
-        self.compress
-            .prune
-            .iter_mut()
-            .for_each(|p| p.train.seed = seed);
-        self.compress
-            .quantize
-            .iter_mut()
-            .for_each(|q| q.train.seed = seed);
+        let trainings = self.compress.trainings_mut();
+        trainings.for_each(|train| train.seed = seed);
         self
     }
 
@@ -133,7 +127,7 @@ impl Recipe {
         let value = held_out
             .map(|h| error_percent(&graph, h, DeviceChoice::Cpu))
             .transpose()?;
-        let trained = Stage {
+        let trained = Figures {
             name: "train".into(),
             seconds: started.elapsed().as_secs_f64(),
             bytes: 4 * graph.parameter_count(),

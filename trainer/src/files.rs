@@ -1,5 +1,6 @@
 //! Files written whole or not at all; descriptions read with errors of one line.
 
+use crate::names::meant;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
@@ -101,18 +102,42 @@ fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
 /// Reads a description in TOML.
 ///
 /// # Errors
-/// The line and what is wrong with it.
+/// The line and what is wrong with it; for a name that there is not, also the nearest that there is.
 pub fn parse_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|e| {
-        let before = |span: std::ops::Range<usize>| text.get(..span.start).unwrap_or_default();
-        let line = e
-            .span()
-            .map_or(1, |span| before(span).matches('\n').count() + 1);
-        format!(
-            "line {line}: {}",
-            e.message().trim_end().replace('\n', ", ")
-        )
+        let message = e.message().trim_end().replace('\n', ", ");
+        let start = e.span().map_or(0, |span| span.start);
+        let line = line_of(text, start, quoted(&message).next());
+        format!("line {line}: {message}{}", nearest(&message))
     })
+}
+
+/// The line of what an error quotes. The place it gives may be no more than the beginning of a table
+/// that it was met in, so that the line is that of the word's next occurrence.
+fn line_of(text: &str, start: usize, word: Option<&str>) -> usize {
+    let rest = text.get(start..).unwrap_or_default();
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let whole = |&(at, word): &(usize, &str)| {
+        !rest[..at].ends_with(is_part) && !rest[at + word.len()..].starts_with(is_part)
+    };
+    let found = word.filter(|word| !word.is_empty());
+    let found = found.and_then(|word| rest.match_indices(word).find(whole));
+    let at = start + found.map_or(0, |(at, _)| at);
+    text.get(..at).unwrap_or_default().matches('\n').count() + 1
+}
+
+/// What stands between quotation marks of either kind.
+fn quoted(message: &str) -> impl Iterator<Item = &str> {
+    message.split(['`', '"']).skip(1).step_by(2)
+}
+
+/// " (do you mean …?)" for "unknown field `…`, expected one of `…`, `…`".
+fn nearest(message: &str) -> String {
+    let mut names = quoted(message);
+    match names.next() {
+        Some(unknown) if message.starts_with("unknown ") => meant(unknown, names),
+        _ => String::new(),
+    }
 }
 
 fn failed(file: &Path, source: io::Error) -> WriteError {
@@ -156,6 +181,40 @@ mod tests {
         );
         check_writable(&folder.path().join("a")).expect("writable");
         assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn an_unknown_name_is_found_in_its_table() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+        enum Shape {
+            Disc { radius: u8 },
+            Square { side: u8 },
+        }
+        #[derive(Debug, serde::Deserialize)]
+        struct Shapes {
+            #[allow(dead_code)]
+            shapes: Vec<Shape>,
+        }
+        let error = |text: &str| parse_toml::<Shapes>(text).expect_err("wrong");
+        let first = "[[shapes]]\nkind = 'disc'\nradius = 1\n\n[[shapes]]\n";
+        let key = error(&format!("{first}kind = 'square'\n# side\nsied = 2\n"));
+        assert_eq!(
+            key,
+            "line 8: unknown field `sied`, expected `side` (do you mean side?)"
+        );
+        let name = error(&format!("{first}radius = 1\nkind = 'dics'\n"));
+        assert_eq!(
+            name,
+            "line 7: unknown variant `dics`, expected `disc` or `square` (do you mean disc?)"
+        );
+        let value = error(&format!("{first}kind = 'disc'\nradius = 'wide'\n"));
+        assert!(
+            value.starts_with("line 7: invalid type: string \"wide\""),
+            "{value}"
+        );
+        assert!(error(&format!("{first}kind = 'disc'\n")).starts_with("line 5: missing field"));
+        assert!(error("shapes = [\n").starts_with("line "));
     }
 
     #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Commands that look for the amounts of passes themselves: sensitivities, budgets, fronts.
 
-use super::{DEFAULT_EPOCHS, augment, share_of};
+use super::augment;
+use super::stages::TrainArgs;
 use crate::passes::sensitivity::{self, Pass, Sensitivity};
 use crate::pipeline::{Examples, scannable};
 use crate::progress::Steps;
@@ -11,11 +12,11 @@ use clap::Args;
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 use trainer::command::{Failure, check_outputs, print};
-use trainer::data::{Augment, DataSpec, Dataset};
+use trainer::data::{DataSpec, Dataset};
 use trainer::files::write_atomically;
 use trainer::graph::Graph;
 use trainer::onnx;
-use trainer::train::{TrainConfig, check_fit, interrupt};
+use trainer::train::{check_fit, interrupt};
 
 #[derive(Debug, Args)]
 pub(super) struct SensitivityArgs {
@@ -60,40 +61,21 @@ pub(super) struct ParetoArgs {
     /// Plans that are carried out, beside plain int8.
     #[arg(long, value_name = "N", default_value_t = 8)]
     files: usize,
-    /// Epochs of retraining each, two thirds of them while pruning; 15 unless given.
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
+    #[command(flatten)]
+    train: TrainArgs,
     /// Training examples kept from training, on which errors are measured; an eighth of them and at
     /// most 5,000 unless given.
     #[arg(long, value_name = "N")]
     hold_out: Option<usize>,
-    /// Of every random choice.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Distortion of training images, as of `compress`.
-    #[arg(long, value_name = "HOW")]
-    augment: Option<Augment>,
     /// As JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// The passes that plans are made of, with the training that flags ask for.
-pub(super) fn usual_passes(settings: &mut Settings, epochs: Option<usize>) {
-    let epochs = epochs.unwrap_or(DEFAULT_EPOCHS);
-    let train = |thirds, usual: TrainConfig| TrainConfig {
-        epochs: share_of(epochs, thirds),
-        seed: settings.seed,
-        ..usual
-    };
-    settings.prune = Some(Prune {
-        train: train(2, Prune::continued().train),
-        ..Prune::continued()
-    });
-    settings.quantize = Some(Quantize {
-        train: train(1, Quantize::continued().train),
-        ..Quantize::continued()
-    });
+/// The passes that plans are made of, trained as flags ask.
+fn usual_passes(settings: &mut Settings, train: &TrainArgs) {
+    settings.stages = vec![Prune::continued().into(), Quantize::continued().into()];
+    train.apply(settings);
 }
 
 pub(super) fn run_sensitivity(args: &SensitivityArgs) -> Result<(), Failure> {
@@ -145,14 +127,11 @@ pub(super) fn run_pareto(args: &ParetoArgs) -> Result<(), Failure> {
     let data = args.data.load()?.train;
     check_fit(&graph, &data)?;
     make_folder(&args.output)?;
-    let mut settings = Settings {
-        seed: args.seed,
-        ..Settings::default()
-    };
-    usual_passes(&mut settings, args.epochs);
-    distort(&mut settings, args.augment, &graph, &data)?;
+    let mut settings = Settings::default();
+    usual_passes(&mut settings, &args.train);
+    distort(&mut settings, &args.train, &graph, &data)?;
     settings.hold_out = hold_out(args.hold_out.unwrap_or(0), &data)?;
-    settings.check_training()?;
+    settings.check()?;
     interrupt::listen();
     // Names the model by its bytes, the data by where they come from and how many they are.
     let model = std::fs::read(&args.model)?;
@@ -186,19 +165,16 @@ fn make_folder(path: &Path) -> Result<(), Failure> {
         .map_err(|e| format!("cannot make the folder '{}': {e}", path.display()).into())
 }
 
-/// Training distorts images as asked, or in the ways that the model does not mind.
+/// Unless told how, training distorts images in the ways that the model does not mind.
 fn distort(
     settings: &mut Settings,
-    asked: Option<Augment>,
+    train: &TrainArgs,
     graph: &Graph,
-    train: &Dataset,
+    data: &Dataset,
 ) -> Result<(), Failure> {
-    let Some(how) = asked else {
-        return Ok(augment(settings, graph, train)?);
-    };
-    let prune = settings.prune.iter_mut().map(|p| &mut p.train);
-    let quantize = settings.quantize.iter_mut().map(|q| &mut q.train);
-    prune.chain(quantize).for_each(|train| train.augment = how);
+    if train.augment.is_none() {
+        augment(settings, graph, data)?;
+    }
     Ok(())
 }
 
@@ -221,15 +197,15 @@ pub(super) fn within_budgets(
     graph: &Graph,
     examples: Examples,
     settings: &mut Settings,
-    (epochs, augment): (Option<usize>, Option<Augment>),
+    train: &TrainArgs,
     budgets: &Budgets,
 ) -> Result<search::Found, Failure> {
-    usual_passes(settings, epochs);
+    usual_passes(settings, train);
     if let Examples::Data(data) = examples {
-        distort(settings, augment, graph, data)?;
+        distort(settings, train, graph, data)?;
         settings.hold_out = hold_out(settings.hold_out, data)?;
     }
-    settings.check_training()?;
+    settings.check()?;
     Ok(search::search(graph, examples, settings, budgets)?)
 }
 

@@ -1,5 +1,6 @@
 //! Passes over a float graph: each changes the graph or a weight's parametrization, and training
-//! continues through it.
+//! continues through it. Those that a stage may ask for have settings and are a
+//! [`Stage`](crate::pipeline::Stage); the others are what these are made of.
 
 mod bias_correction;
 pub mod codebook;
@@ -8,7 +9,8 @@ mod equalize;
 mod fold;
 mod normalize;
 pub mod post_training;
-mod prune;
+pub mod prune;
+pub mod quantize;
 pub mod sensitivity;
 mod simplify;
 pub mod stream;

@@ -2,7 +2,7 @@
 //! and the loss on held-out examples are measured.
 
 use super::codebook::{self, Start};
-use super::prune::{Amounts, prune, weights};
+use super::{Amounts, prune, weights};
 use crate::encode::coded_bytes;
 use serde::{Deserialize, Serialize};
 use trainer::data::Dataset;

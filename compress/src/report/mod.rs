@@ -8,7 +8,7 @@ use crate::encode::{EncodeError, Layer, Ledger};
 use crate::host;
 use crate::inspect::{OperatorRow, TensorRow, operators, tensors};
 use crate::passes::sensitivity::Sensitivity;
-use crate::pipeline::{CompressError, Compressed, Stage};
+use crate::pipeline::{CompressError, Compressed, Figures};
 use crate::search::{Try, instructions};
 pub use confusion::{Confusion, Confusions};
 use no_std_core::Model;
@@ -54,7 +54,7 @@ pub struct Report {
     #[serde(default, rename = "estimated_instructions")]
     pub instructions: u64,
     /// What each pass did.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<Figures>,
     /// The image's operators, in the order of execution.
     #[serde(default)]
     pub operators: Vec<OperatorRow>,

@@ -6,9 +6,11 @@ use super::menu::{Choice, menus};
 use super::{PASSES, SearchError, affordable};
 use crate::passes::codebook::CodebookError;
 use crate::passes::sensitivity::{Sensitivity, measurements, scan};
-use crate::pipeline::{Checkpoints, CompressError, Compressed, Examples, compress, scannable};
+use crate::pipeline::{
+    Checkpoints, CompressError, Compressed, Examples, StagePass, compress, scannable,
+};
 use crate::progress::Steps;
-use crate::settings::Settings;
+use crate::settings::{Prune, Quantize, Settings};
 use no_std_core::Model;
 use serde::{Deserialize, Serialize};
 use trainer::graph::Graph;
@@ -55,8 +57,7 @@ impl Candidate {
             choices: Vec::new(),
             huffman: false,
             settings: Settings {
-                prune: None,
-                quantize: None,
+                stages: Vec::new(),
                 huffman: None,
                 ..base.clone()
             },
@@ -66,11 +67,13 @@ impl Candidate {
 
     fn of(plan: &Plan, huffman: bool, base: &Settings) -> Self {
         let mut settings = base.clone();
-        if let Some(prune) = &mut settings.prune {
-            prune.layers = plan.choices.iter().map(|c| c.sparsity).collect();
-        }
-        if let Some(quantize) = &mut settings.quantize {
-            quantize.entries = plan.choices.iter().map(|c| c.entries).collect();
+        for stage in &mut settings.stages {
+            if let Some(prune) = Prune::of(stage) {
+                prune.layers = plan.choices.iter().map(|c| c.sparsity).collect();
+            }
+            if let Some(quantize) = Quantize::of(stage) {
+                quantize.entries = plan.choices.iter().map(|c| c.entries).collect();
+            }
         }
         settings.huffman = Some(huffman);
         Self {
@@ -84,9 +87,7 @@ impl Candidate {
     /// What its image takes if nothing is trained: close to what it takes in the end.
     pub(super) fn expected(&self, graph: &Graph, examples: Examples) -> Result<Costs, SearchError> {
         let mut settings = self.settings.clone();
-        let prune = settings.prune.iter_mut().map(|p| &mut p.train);
-        let quantize = settings.quantize.iter_mut().map(|q| &mut q.train);
-        prune.chain(quantize).for_each(|train| train.epochs = 0);
+        settings.trainings_mut().for_each(|train| train.epochs = 0);
         settings.calibration_examples = FEW;
         settings.hold_out = 0;
         settings.refine = false;

@@ -224,10 +224,13 @@ fn pruned_graphs_with_dead_units() {
         .for_each(|w| *w *= 1e-3);
 
     let settings = Settings {
-        prune: Some(Prune {
-            sparsity: SPARSITY,
-            ..Prune::default()
-        }),
+        stages: vec![
+            Prune {
+                sparsity: SPARSITY,
+                ..Prune::default()
+            }
+            .into(),
+        ],
         ..settings()
     };
     check(&b.graph, &pruned(&b.graph, SPARSITY), &settings);

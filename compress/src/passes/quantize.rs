@@ -1,0 +1,161 @@
+//! Weight sharing by a codebook per layer (Han 2016), trained through the integers.
+
+use super::codebook::{self, CodebookError, Start};
+use super::weights;
+use crate::pipeline::{CompressError, Effect, Pass, Run, check_count};
+use crate::settings::SettingError;
+use serde::{Deserialize, Serialize};
+use trainer::graph::Graph;
+use trainer::train::{Hook, TrainConfig};
+
+/// Weight sharing and the training that goes with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quantize {
+    /// 2^bits centroids for each layer's surviving weights.
+    pub bits: u8,
+    /// Centroids per layer, in order; they replace `bits`.
+    pub entries: Vec<usize>,
+    /// Where k-means starts.
+    pub start: Start,
+    /// Share of the fine-tuning until which the weights themselves learn and may change their
+    /// centroids, rather than the centroids alone; at 0 they never do.
+    pub reassign: f64,
+    /// Fine-tuning of the centroids through the integers.
+    pub train: TrainConfig,
+}
+
+impl Default for Quantize {
+    fn default() -> Self {
+        Self {
+            bits: 4,
+            entries: Vec::new(),
+            start: Start::default(),
+            reassign: 0.0,
+            train: TrainConfig {
+                learning_rate: 5e-4,
+                ..TrainConfig::default()
+            },
+        }
+    }
+}
+
+impl Quantize {
+    /// For a network that somebody trained elsewhere: the command line's choice.
+    pub fn continued() -> Self {
+        Self {
+            // A few epochs do not make up for a bulk of weights with few centroids.
+            start: Start::Density,
+            reassign: 0.75,
+            train: TrainConfig {
+                epochs: 5,
+                learning_rate: 5e-4,
+                ..TrainConfig::continued()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Centroids of the layer at this place.
+    fn entries_of(&self, place: usize) -> usize {
+        self.entries.get(place).copied().unwrap_or(1 << self.bits)
+    }
+}
+
+impl Pass for Quantize {
+    fn effect(&self) -> Effect {
+        Effect::Form
+    }
+
+    fn check(&self) -> Result<(), SettingError> {
+        let wrong = |name, range, value| Err(SettingError { name, range, value });
+        if !(1..=6).contains(&self.bits) {
+            return wrong("--quantize", "1 to 6 bits", self.bits.to_string());
+        }
+        if let Some(entries) = self.entries.iter().find(|e| !(1..=127).contains(*e)) {
+            let range = "1 to 127 centroids";
+            return wrong("quantize.entries", range, entries.to_string());
+        }
+        Ok(())
+    }
+
+    /// Codebooks must not be larger than their layers.
+    fn check_graph(&self, graph: &Graph) -> Result<(), CompressError> {
+        check_count(graph, self.entries.len())?;
+        for (place, id) in weights(graph).into_iter().enumerate() {
+            let (parameter, entries) = (graph.parameter(id), self.entries_of(place));
+            let values = parameter.materialize();
+            let weights = values.iter().filter(|w| **w != 0.0).count();
+            if entries > weights {
+                let layer = parameter.name.clone();
+                let error = CodebookError::TooLarge {
+                    layer,
+                    weights,
+                    entries,
+                };
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn training(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn training_mut(&mut self) -> Option<&mut TrainConfig> {
+        Some(&mut self.train)
+    }
+
+    /// Codebooks by k-means, then all that is left to learn through the integers.
+    fn apply(&self, run: &mut Run) -> Result<(), CompressError> {
+        for (place, id) in weights(&run.graph).into_iter().enumerate() {
+            let (entries, seed) = (self.entries_of(place), run.settings.seed);
+            let values = run.graph.parameter(id).latent();
+            codebook::share(&mut run.graph, id, entries, self.start, seed)?;
+            if self.reassign > 0.0 {
+                codebook::loosen(&mut run.graph.parameters[id.0], values);
+            }
+        }
+        let mut follow = Follow {
+            max: run.settings.grid_max(),
+            reassign: self.reassign,
+        };
+        follow.refresh(&mut run.graph);
+        run.calibrate()?;
+        run.fit(&self.train, &mut follow)
+    }
+}
+
+/// Lets centroids follow their weights, and the integer grid the centroids, as training moves them.
+struct Follow {
+    max: i32,
+    reassign: f64,
+}
+
+impl Follow {
+    fn refresh(&self, graph: &mut Graph) {
+        for id in weights(graph) {
+            codebook::per_tensor_grid(graph, id, self.max);
+        }
+    }
+}
+
+impl Hook for Follow {
+    fn every(&self) -> usize {
+        if self.reassign > 0.0 { 10 } else { 100 }
+    }
+
+    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
+        for id in weights(graph) {
+            let parameter = &mut graph.parameters[id.0];
+            if progress < self.reassign {
+                codebook::follow(parameter);
+            } else {
+                codebook::tighten(parameter);
+            }
+        }
+        self.refresh(graph);
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! A run: what the stages work on, and what they may ask for.
+
+use super::{Checkpoints, CompressError, Figures};
+use crate::calibrate::calibrate;
+use crate::encode::{Coding, EncodeError, Encoded, encode};
+use crate::host;
+use crate::lower::{Biases, lower};
+use crate::passes::stream::{carry, to_steps};
+use crate::scales::tentative;
+use crate::settings::Settings;
+use no_std_core::Model;
+use std::time::Instant;
+use trainer::data::Dataset;
+use trainer::graph::Graph;
+use trainer::train::{DeviceChoice, Hook, Progress, TrainConfig, TrainError, error_percent, fit};
+
+/// The graph on its way through the stages, with the data they may use.
+pub(crate) struct Run<'a> {
+    /// What the stages change.
+    pub(crate) graph: Graph,
+    /// Examples to train on, without those held out; none without data.
+    pub(crate) train: Option<&'a Dataset>,
+    /// Examples that decide choices; none unless some are held out.
+    pub(crate) held_out: Option<&'a Dataset>,
+    /// Inputs that ranges are measured on, one after the other; never empty.
+    pub(crate) calibration: Vec<f32>,
+    /// What goes for all stages.
+    pub(crate) settings: &'a Settings,
+    pub(super) biases: Biases,
+    /// Multiply-accumulates of the graph as it came.
+    macs: u64,
+    checkpoints: &'a Checkpoints,
+    /// Name of the stage at work.
+    name: String,
+    pub(super) figures: Vec<Figures>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        graph: Graph,
+        data: (Option<&'a Dataset>, Option<&'a Dataset>),
+        calibration: Vec<f32>,
+        settings: &'a Settings,
+        checkpoints: &'a Checkpoints,
+        macs: u64,
+    ) -> Self {
+        let brings_integers = graph.values.iter().any(|v| v.quantization.is_some());
+        Self {
+            graph,
+            train: data.0,
+            held_out: data.1,
+            calibration,
+            settings,
+            biases: if brings_integers {
+                Biases::Exact
+            } else {
+                Biases::Rounded
+            },
+            macs,
+            checkpoints,
+            name: String::new(),
+            figures: Vec::new(),
+        }
+    }
+
+    /// Trains the graph as far as there is data and `config` asks for epochs; else `hook` has its last
+    /// word at once. Epochs are kept and taken up again under the stage's name.
+    pub(crate) fn fit(
+        &mut self,
+        config: &TrainConfig,
+        hook: &mut dyn Hook,
+    ) -> Result<(), CompressError> {
+        let Some(train) = self.train.filter(|_| config.epochs > 0) else {
+            return Ok(hook
+                .update(1.0, &mut self.graph)
+                .map_err(TrainError::Hook)?);
+        };
+        let config = self.checkpoints.config(config, &self.name);
+        let batches = train.len().div_ceil(config.batch.max(1));
+        let progress = Progress::new(&self.name, config.epochs, batches);
+        let held_out = self.held_out;
+        fit(&mut self.graph, train, held_out, &config, hook, progress)?;
+        Ok(())
+    }
+
+    /// Whether [`fit`](Self::fit) would train.
+    pub(crate) fn trains(&self, config: &TrainConfig) -> bool {
+        self.train.is_some() && config.epochs > 0
+    }
+
+    /// Gives all activations the scales that they need, measured anew: training then runs through the
+    /// integers.
+    pub(crate) fn calibrate(&mut self) -> Result<(), CompressError> {
+        let values = self.graph.values.iter_mut();
+        values.for_each(|value| value.quantization = None);
+        let method = self.settings.calibration;
+        Ok(calibrate(&mut self.graph, &self.calibration, method)?)
+    }
+
+    /// Error in percent on the held-out examples, if there are some: of the integers once there are
+    /// some.
+    pub(crate) fn error(&self) -> Result<Option<f64>, CompressError> {
+        let Some(held_out) = self.held_out else {
+            return Ok(None);
+        };
+        if !self.quantized() {
+            let error = error_percent(&self.graph, held_out, DeviceChoice::Cpu)?;
+            return Ok(Some(error));
+        }
+        let encoded = self.encode()?;
+        let model = Model::parse(&encoded.bytes).map_err(EncodeError::from)?;
+        let error = host::error_percent(&model, &held_out.inputs, &held_out.labels)?;
+        Ok(Some(error))
+    }
+
+    /// One stage and its figures.
+    pub(super) fn stage(
+        &mut self,
+        name: String,
+        apply: impl FnOnce(&mut Self) -> Result<(), CompressError>,
+    ) -> Result<(), CompressError> {
+        let before = std::mem::replace(&mut self.name, name);
+        let started = Instant::now();
+        apply(self).map_err(|error| self.keeps(&before, error))?;
+        let figures = Figures {
+            name: self.name.clone(),
+            seconds: started.elapsed().as_secs_f64(),
+            bytes: self.bytes_so_far()?,
+            value: self.error()?,
+        };
+        self.figures.push(figures);
+        Ok(())
+    }
+
+    /// Says where the network of the stage before is when the next one cannot be.
+    fn keeps(&self, before: &str, error: CompressError) -> CompressError {
+        match (error, self.checkpoints.file(before)) {
+            (error @ CompressError::Train(_), _) => error,
+            (error, Some(checkpoint)) if checkpoint.exists() => {
+                let source = Box::new(error);
+                CompressError::Kept { source, checkpoint }
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// Whether the activations have their scales.
+    pub(super) fn quantized(&self) -> bool {
+        self.graph.value(self.graph.input).quantization.is_some()
+    }
+
+    /// Length of the image, were it written now; 0 where some value cannot be an integer yet.
+    fn bytes_so_far(&self) -> Result<usize, CompressError> {
+        let encoded = if self.quantized() {
+            self.encode()?
+        } else {
+            match self.encode_graph(&tentative(&self.graph)) {
+                Err(CompressError::Lower(_)) => return Ok(0),
+                encoded => encoded?,
+            }
+        };
+        Ok(encoded.bytes.len())
+    }
+
+    /// The image of the graph, which must have its integers.
+    pub(super) fn encode(&self) -> Result<Encoded, CompressError> {
+        self.encode_graph(&self.graph)
+    }
+
+    fn encode_graph(&self, graph: &Graph) -> Result<Encoded, CompressError> {
+        let mut program = if self.settings.stream {
+            let mut steps = lower(&to_steps(graph)?, self.biases)?;
+            carry(&mut steps);
+            steps
+        } else {
+            lower(graph, self.biases)?
+        };
+        program.macs = self.macs;
+        Ok(encode(&program, self.coding())?)
+    }
+
+    fn coding(&self) -> Coding {
+        let coded = !self.settings.stages.is_empty() || self.settings.grid < 8;
+        match (coded, self.settings.huffman) {
+            (_, Some(true)) | (true, None) => Coding::Smallest,
+            (true, Some(false)) => Coding::Packed,
+            (false, _) => Coding::Plain,
+        }
+    }
+}

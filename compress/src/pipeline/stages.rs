@@ -1,0 +1,191 @@
+//! What a stage is: a pass with its settings, in an order that makes sense.
+
+use super::{CompressError, OrderError, Run};
+use crate::passes::weights;
+use crate::settings::{Prune, Quantize, SettingError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use trainer::graph::Graph;
+use trainer::train::TrainConfig;
+
+/// What a pass does to a network, which decides what may come before it and after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Another network stands in its place: what came before would be lost.
+    #[allow(dead_code)] // the frame is ready for it
+    Network,
+    /// There are other layers than before.
+    #[allow(dead_code)]
+    Layers,
+    /// Weights are others, and free to change further.
+    Weights,
+    /// Weights have the form that is stored, trained through the integers: nothing may change them.
+    Form,
+}
+
+/// A pass as a stage of a run. Implemented by its settings.
+pub(crate) trait Pass {
+    /// What it does to the network.
+    fn effect(&self) -> Effect;
+
+    /// Refuses settings out of their range.
+    fn check(&self) -> Result<(), SettingError>;
+
+    /// Refuses, before any time is spent, what does not fit the layers that the run begins with. Not
+    /// asked behind a stage after which there are others.
+    fn check_graph(&self, _: &Graph) -> Result<(), CompressError> {
+        Ok(())
+    }
+
+    /// Its training, if it has one.
+    fn training(&self) -> Option<&TrainConfig> {
+        None
+    }
+
+    /// The same, to be changed.
+    fn training_mut(&mut self) -> Option<&mut TrainConfig> {
+        None
+    }
+
+    /// Does it.
+    fn apply(&self, run: &mut Run) -> Result<(), CompressError>;
+}
+
+/// Settings that are a stage.
+pub(crate) trait StagePass: Pass + Into<Stage> {
+    /// As in files, and as the flag that adds one.
+    const NAME: &'static str;
+
+    /// The settings in a stage of this pass.
+    fn of(stage: &mut Stage) -> Option<&mut Self>;
+}
+
+/// The passes, in the order in which flags put them.
+macro_rules! stages {
+    ($($(#[$doc:meta])* $name:literal => $pass:ident,)*) => {
+        /// One stage of a run: `pass = "…"` and that pass's settings.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "pass")]
+        pub enum Stage {
+            $($(#[$doc])* #[serde(rename = $name)] $pass($pass),)*
+        }
+
+        impl Stage {
+            const NAMES: &[&str] = &[$($name),*];
+
+            /// Name of its pass.
+            pub fn name(&self) -> &'static str {
+                match self { $(Stage::$pass(_) => $name,)* }
+            }
+
+            pub(crate) fn pass(&self) -> &dyn Pass {
+                match self { $(Stage::$pass(pass) => pass,)* }
+            }
+
+            pub(crate) fn pass_mut(&mut self) -> &mut dyn Pass {
+                match self { $(Stage::$pass(pass) => pass,)* }
+            }
+        }
+
+        $(impl From<$pass> for Stage {
+            fn from(pass: $pass) -> Self {
+                Stage::$pass(pass)
+            }
+        }
+
+        impl StagePass for $pass {
+            const NAME: &'static str = $name;
+
+            fn of(stage: &mut Stage) -> Option<&mut Self> {
+                match stage {
+                    Stage::$pass(pass) => Some(pass),
+                    #[allow(unreachable_patterns)] // there is more than one pass
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+
+stages! {
+    /// Magnitude pruning with retraining.
+    "prune" => Prune,
+    /// Weight sharing by a codebook per layer, trained through the integers.
+    "quantize" => Quantize,
+}
+
+impl Stage {
+    /// Whether a report may call a stage so.
+    pub(super) fn is_named(name: &str) -> bool {
+        let of = |pass: &&&str| {
+            let number = name.strip_prefix(**pass).and_then(|n| n.strip_prefix('-'));
+            name == **pass || number.is_some_and(|n| n.parse::<usize>().is_ok())
+        };
+        Self::NAMES.iter().find(of).is_some()
+    }
+
+    /// Its place in the usual order.
+    pub(crate) fn rank(&self) -> usize {
+        let place = Self::NAMES.iter().position(|name| *name == self.name());
+        place.unwrap_or(Self::NAMES.len())
+    }
+}
+
+/// Every stage with its name in a report: that of its pass, numbered from the second of it on.
+pub(super) fn named(stages: &[Stage]) -> impl Iterator<Item = (String, &Stage)> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    stages.iter().map(move |stage| {
+        let count = seen.entry(stage.name()).or_default();
+        *count += 1;
+        let name = match count {
+            1 => stage.name().to_owned(),
+            n => format!("{}-{n}", stage.name()),
+        };
+        (name, stage)
+    })
+}
+
+/// Refuses stages that undo each other.
+pub(crate) fn check_order(stages: &[Stage]) -> Result<(), OrderError> {
+    let is = |stage: &Stage, effect| stage.pass().effect() == effect;
+    for (place, stage) in stages.iter().enumerate().skip(1) {
+        let (at, name) = (place + 1, stage.name());
+        if is(stage, Effect::Network) {
+            let lost = stages[0].name();
+            return Err(OrderError::Lost { at, name, lost });
+        }
+        if let Some(fixed) = stages[..place].iter().position(|s| is(s, Effect::Form)) {
+            return Err(OrderError::Fixed {
+                at,
+                name,
+                before: fixed + 1,
+                fixing: stages[fixed].name(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what does not fit the layers, as long as no stage makes others.
+pub(super) fn check_graph(stages: &[Stage], graph: &Graph) -> Result<(), CompressError> {
+    for stage in stages {
+        if matches!(stage.pass().effect(), Effect::Network) {
+            return Ok(());
+        }
+        stage.pass().check_graph(graph)?;
+        if matches!(stage.pass().effect(), Effect::Layers) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a list of another length than the layers'; an empty one says nothing.
+pub(crate) fn check_count(graph: &Graph, given: usize) -> Result<(), CompressError> {
+    let layers = weights(graph).len();
+    match given {
+        0 => Ok(()),
+        given if given == layers => Ok(()),
+        given => Err(CompressError::Layers { layers, given }),
+    }
+}
