@@ -1,24 +1,30 @@
 //! Fits the costs of the instruction estimate (`compress::search::instructions`) to what the emulator
 //! counts.
 
-use benches::mcu::{Core, Inputs, Options, measure};
 use clap::Parser;
 use compress::search::instructions::{COSTS, KINDS, Work, work};
 use no_std_core::Model;
+use serde::Deserialize;
 use std::path::PathBuf;
-use std::time::Duration;
 use trainer::command::{self, Failure, print};
 
-/// Measures images on the emulated Cortex-M4, fits a cost to each kind of work (least squares of
+/// Fits a cost to each kind of work from what `mcu --json` counted on a Cortex-M4 (least squares of
 /// relative errors, no cost below zero) and shows how far the estimate is from each image.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
-  calibrate IMAGES/*.pith           costs to put into compress/src/search/instructions.rs")]
+  mcu IMAGES --json > counted.json      images of many kinds: plain and coded, dense and convolutional
+  calibrate counted.json                costs to put into compress/src/search/instructions.rs")]
 struct Arguments {
-    /// Images of many kinds: plain and coded, dense and convolutional.
-    #[arg(required = true)]
-    images: Vec<PathBuf>,
+    /// What `mcu IMAGES --json` printed.
+    counted: PathBuf,
+}
+
+/// What is needed of it.
+#[derive(Deserialize)]
+struct Counted {
+    model: PathBuf,
+    instructions: u64,
 }
 
 /// Sweeps over the costs; each is set to its best while the others stay.
@@ -29,25 +35,27 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let options = Options {
-        timeout: Duration::from_secs(600),
-        prove_no_panic: false,
-    };
+    let file = arguments.counted.display();
+    let text = std::fs::read(&arguments.counted).map_err(|e| format!("{file}: {e}"))?;
+    let counted: Vec<Counted> =
+        serde_json::from_slice(&text).map_err(|e| format!("{file}: {e}"))?;
     let mut seen: Vec<(Work, f64)> = Vec::new();
-    for path in &arguments.images {
-        let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let model = Model::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
-        let random = |model: &Model| Ok(Inputs::random(model, 1, 1));
-        let measured = measure(path, Core::M4, random, options)?;
-        seen.push((work(&model), measured.instructions as f64));
+    for Counted {
+        model,
+        instructions,
+    } in &counted
+    {
+        let bytes = std::fs::read(model).map_err(|e| format!("{}: {e}", model.display()))?;
+        let parsed = Model::parse(&bytes).map_err(|e| format!("{}: {e}", model.display()))?;
+        seen.push((work(&parsed), *instructions as f64));
     }
     let costs = fit(&seen);
-    for (path, (work, counted)) in arguments.images.iter().zip(&seen) {
+    for (image, (work, counted)) in counted.iter().zip(&seen) {
         let now = 100.0 * (estimate(work, &COSTS) / counted - 1.0);
         let fitted = 100.0 * (estimate(work, &costs) / counted - 1.0);
         print(format_args!(
             "{counted:>12.0} counted, estimate {now:>+6.1} %, fitted {fitted:>+6.1} %  {}",
-            path.display()
+            image.model.display()
         ))?;
     }
     for (kind, cost) in KINDS.iter().zip(costs) {

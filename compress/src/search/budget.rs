@@ -36,6 +36,9 @@ pub struct Found {
 /// Plans that are looked at.
 const PLANS: usize = 16;
 
+/// Examples for activation ranges where only sizes matter.
+const FEW: usize = 16;
+
 /// Plans within the other budgets that are carried out to find the most accurate.
 const COMPARED: usize = 2;
 
@@ -129,8 +132,13 @@ fn within(
     all: Vec<Candidate>,
     budgets: &Budgets,
 ) -> Result<Vec<(Candidate, Costs)>, SearchError> {
+    let few = match examples {
+        Examples::Data(data) => Some(data.hold_out(FEW, 1).1),
+        Examples::Synthetic { .. } => None,
+    };
+    let examples = few.as_ref().map_or(examples, Examples::Data);
     let steps = Steps::new("plans", all.len());
-    let mut expected = Vec::with_capacity(all.len());
+    let mut expected: Vec<(Candidate, Costs)> = Vec::with_capacity(all.len());
     for candidate in all {
         let costs = candidate.expected(graph, examples)?;
         expected.push((candidate, costs));
@@ -141,6 +149,8 @@ fn within(
         return Err(out_of_reach(&costs, budgets));
     }
     expected.retain(|(_, costs)| budgets.allow(costs));
+    // Both forms of a plan have the same weights: where the smaller will do, the other is not needed.
+    expected.dedup_by(|(next, _), (kept, _)| next.choices == kept.choices);
     Ok(expected)
 }
 

@@ -88,7 +88,6 @@ impl Candidate {
     pub(super) fn expected(&self, graph: &Graph, examples: Examples) -> Result<Costs, SearchError> {
         let mut settings = self.settings.clone();
         settings.trainings_mut().for_each(|train| train.epochs = 0);
-        settings.calibration_examples = FEW;
         settings.hold_out = 0;
         settings.refine = false;
         let compressed = compress(graph, examples, &settings, &Checkpoints::default())?;
@@ -115,9 +114,6 @@ impl Candidate {
         Ok(Some((compressed, done)))
     }
 }
-
-/// Calibration examples where only sizes matter.
-const FEW: usize = 16;
 
 fn costs(compressed: &Compressed) -> Costs {
     let encoded = &compressed.encoded;

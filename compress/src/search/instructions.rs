@@ -1,9 +1,15 @@
 //! How many instructions an inference takes on a Cortex-M4: an estimate from the image alone.
 //!
 //! Work of each kind is counted exactly; what a piece of it costs was fitted once to instructions that
-//! the emulator counted. `cargo run --release -p benches --bin calibrate -- IMAGES…` measures anew,
-//! prints the costs and how far the estimate is from each image. Only the emulator (`mcu`) tells the
-//! truth; the estimate is for choosing among plans.
+//! the emulator counted:
+//!
+//! ```text
+//! cargo run --release -p benches --bin mcu -- IMAGES --json > counted.json
+//! cargo run --release -p benches --bin calibrate -- counted.json
+//! ```
+//!
+//! prints costs anew and how far the estimate is from each image. Only the emulator tells the truth;
+//! the estimate is for choosing among plans.
 
 use crate::encode::decode;
 use crate::program::{Kind, Linear, Operator, Program};

@@ -44,9 +44,10 @@ fn menu(parameter: &Parameter, curves: &[&Sensitivity]) -> Vec<Offer> {
     let pairs = shares
         .iter()
         .flat_map(|&s| bits.iter().map(move |&b| (s, b)));
+    let there = parameter.latent().iter().filter(|w| **w != 0.0).count();
     let mut offers: Vec<Offer> = Vec::new();
     for (sparsity, bits) in pairs {
-        let living = ((1.0 - sparsity) * parameter.len() as f64) as usize;
+        let living = (((1.0 - sparsity) * parameter.len() as f64) as usize).min(there);
         let entries = 1usize << bits as u32;
         // Units that die with their last weight take more weights along than were asked for.
         if entries * 2 > living {
@@ -66,7 +67,7 @@ fn menu(parameter: &Parameter, curves: &[&Sensitivity]) -> Vec<Offer> {
     }
     // A layer of a handful of weights stays as it is, but for a codebook of all that it has.
     if offers.is_empty() {
-        let entries = parameter.len().clamp(1, MAX_ENTRIES);
+        let entries = there.clamp(1, MAX_ENTRIES);
         offers.push(Offer {
             choice: Choice {
                 sparsity: 0.0,
