@@ -90,7 +90,7 @@ pub(crate) fn share(graph: &mut Graph, id: ParamId, entries: usize) {
     let living = values.iter().filter(|v| **v != 0.0).count();
     if living > 0 {
         // Finite and not larger than the layer: it cannot fail.
-        let _ = codebook::share(graph, id, entries.min(living), Start::Linear, 1);
+        let _ = codebook::share(graph, id, entries.min(living), Start::Density, 1);
     }
 }
 

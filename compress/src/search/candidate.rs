@@ -1,5 +1,6 @@
 //! Plans as settings of a compression, and what they cost before and after it.
 
+use super::healing::remaining;
 use super::instructions;
 use super::ladder::{Plan, ladder, thinned};
 use super::menu::{Choice, menus};
@@ -136,22 +137,21 @@ pub(super) fn candidates(
     count: usize,
     packed: bool,
 ) -> Result<(Vec<Candidate>, Vec<Sensitivity>), SearchError> {
-    let graph = scannable(graph);
-    let curves = match examples {
-        Examples::Data(data) => {
-            let (train, held_out) = data.hold_out(base.hold_out, base.seed);
-            let seen = if held_out.is_empty() {
-                &train
-            } else {
-                &held_out
-            };
-            let some = affordable(&graph, seen, base.seed);
-            let steps = Steps::new("sensitivity", measurements(&graph, &PASSES));
-            scan(&graph, &some, &PASSES, || steps.done())?
-        }
-        Examples::Synthetic { .. } => Vec::new(),
-    };
-    let plans = thinned(ladder(&menus(&graph, &curves)), count);
+    let seen = scannable(graph);
+    let (mut curves, mut shares) = (Vec::new(), [1.0; PASSES.len()]);
+    if let Examples::Data(data) = examples {
+        let (train, held_out) = data.hold_out(base.hold_out, base.seed);
+        let measured = if held_out.is_empty() {
+            &train
+        } else {
+            &held_out
+        };
+        let some = affordable(&seen, measured, base.seed);
+        let steps = Steps::new("sensitivity", measurements(&seen, &PASSES));
+        curves = scan(&seen, &some, &PASSES, || steps.done())?;
+        shares = remaining(graph, examples, base, &curves, &some)?;
+    }
+    let plans = thinned(ladder(&menus(&seen, &curves, shares)), count);
     let mut all = vec![Candidate::plain(base)];
     for plan in &plans {
         all.push(Candidate::of(plan, true, base));

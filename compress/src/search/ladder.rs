@@ -109,8 +109,8 @@ mod tests {
         let sizes: Vec<usize> = plans.iter().map(|p| p.bytes).collect();
         assert_eq!(
             sizes,
-            [1090, 590, 510, 110],
-            "by falling slope, largest first"
+            [1090, 590, 190, 110],
+            "by rising slope, largest first"
         );
     }
 

@@ -28,18 +28,26 @@ pub(super) struct Offer {
     pub(super) loss: f64,
 }
 
-/// Offers for every layer of a graph; without curves, which need data, by the weights alone.
-pub(super) fn menus(graph: &Graph, curves: &[Sensitivity]) -> Vec<Vec<Offer>> {
+/// Offers for every layer of a graph; of each pass's loss a share is expected to remain. Without curves, which need data, by the weights alone.
+pub(super) fn menus(
+    graph: &Graph,
+    curves: &[Sensitivity],
+    remaining: [f64; PASSES.len()],
+) -> Vec<Vec<Offer>> {
     let layer = |id: ParamId| {
         let parameter = graph.parameter(id);
         let of_layer = |c: &&Sensitivity| c.layer == parameter.name;
         let curves: Vec<&Sensitivity> = curves.iter().filter(of_layer).collect();
-        menu(parameter, &curves)
+        menu(parameter, &curves, remaining)
     };
     weights(graph).into_iter().map(layer).collect()
 }
 
-fn menu(parameter: &Parameter, curves: &[&Sensitivity]) -> Vec<Offer> {
+fn menu(
+    parameter: &Parameter,
+    curves: &[&Sensitivity],
+    [pruned, shared]: [f64; PASSES.len()],
+) -> Vec<Offer> {
     let [shares, bits] = PASSES.map(Pass::amounts);
     let pairs = shares
         .iter()
@@ -57,7 +65,10 @@ fn menu(parameter: &Parameter, curves: &[&Sensitivity]) -> Vec<Offer> {
         let changed = alone(parameter, choice);
         let loss = match curves {
             [] => lost(parameter, &changed.parameters[0]),
-            curves => rise(curves, Pass::Prune, sparsity) + rise(curves, Pass::Codebook, bits),
+            curves => {
+                pruned * rise(curves, Pass::Prune, sparsity)
+                    + shared * rise(curves, Pass::Codebook, bits)
+            }
         };
         offers.push(Offer {
             choice,
@@ -109,7 +120,7 @@ fn lost(before: &Parameter, after: &Parameter) -> f64 {
 
 /// By how much the loss has risen at an amount over the mildest one; never falling on the way, since
 /// what looks like a gain there is chance.
-fn rise(curves: &[&Sensitivity], pass: Pass, amount: f64) -> f64 {
+pub(super) fn rise(curves: &[&Sensitivity], pass: Pass, amount: f64) -> f64 {
     let curve = curves.iter().find(|c| c.pass == pass);
     let points = curve.map_or(&[][..], |c| &c.points);
     let base = points.first().map_or(0.0, |p| p.loss);
@@ -147,7 +158,7 @@ mod tests {
 
     #[test]
     fn harsher_offers_cost_more_and_save_more() {
-        let offers = menu(&layer(), &[]);
+        let offers = menu(&layer(), &[], [1.0; 2]);
         let find = |sparsity: f64, entries: usize| {
             let wanted = Choice { sparsity, entries };
             *offers.iter().find(|o| o.choice == wanted).expect("offered")

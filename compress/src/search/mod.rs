@@ -3,13 +3,15 @@
 //! Every layer's sensitivities say what it loses by each amount; coding its weights says what it
 //! saves. For a price of a byte, each layer takes the offer that is cheapest with its loss added
 //! (the Lagrangian of the problem, which falls apart into layers): from a low to a high price these
-//! plans form a ladder from large and exact to small and coarse. Losses add up only roughly and
-//! retraining heals much of them, so plans are then carried out and measured on held-out examples.
+//! plans form a ladder from large and exact to small and coarse. Retraining heals much, but not the
+//! same share for every pass: how much is measured once for each. Losses add up only roughly, so plans
+//! are then carried out and measured on held-out examples.
 
 mod budget;
 mod candidate;
 mod error;
 mod front;
+mod healing;
 pub mod instructions;
 mod ladder;
 mod menu;
