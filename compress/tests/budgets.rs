@@ -141,7 +141,7 @@ fn no_file_of_a_front_is_beaten_and_a_second_run_keeps_the_first() {
     t.says(&format!("{line} --seed 2"));
     assert_ne!(t.json("front/front.json")["points"][0]["arena_bytes"], 77);
     t.refuses(
-        "compress pareto m.onnx --data glyphs:6 -o f --hold-out 9",
+        "compress pareto m.onnx --data glyphs:20 -o f --hold-out 99",
         &["held out"],
     );
 }
