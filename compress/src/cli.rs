@@ -1,16 +1,21 @@
 //! The command line.
 
+mod plans;
 mod stages;
 
 use crate::calibrate::Method;
 use crate::diff::diff;
 use crate::host::{self, End};
 use crate::inspect::inspect;
-use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress};
-use crate::report::{Measure, Report, Sized};
+use crate::passes::sensitivity::{self, Pass, Sensitivity};
+use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress, scannable};
+use crate::progress::Steps;
+use crate::report::{Report, Sized, html, spreads_of};
+use crate::search::{Budgets, affordable};
 use crate::settings::{Coder, Settings};
 use clap::{Args, Parser, Subcommand};
 use no_std_core::Model;
+use plans::{ParetoArgs, SensitivityArgs, run_pareto, run_sensitivity, within_budgets};
 use stages::StageArgs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -41,9 +46,13 @@ Examples:
   compress --prune --quantize model.onnx --data mnist:DIR -o model.pith
   compress --prune=0.95 --quantize=3 model.onnx --data mnist:DIR --report r.json
   compress --prune=0.8 --quantize=4 theirs.onnx --data cifar10:DIR,scale=255 --epochs 12
+  compress --prune --quantize model.onnx --data mnist:DIR --html r.html      a page to look at
+  compress model.onnx --data mnist:DIR --max-loss 0.2 --max-ram 8000      a search for the smallest
   compress inspect model.pith                            every byte accounted for
   compress eval model.pith --data mnist:DIR              accuracy of the integers
   compress diff model.onnx model.pith --data mnist:DIR   where they leave the float model
+  compress sensitivity model.onnx --data mnist:DIR       what each layer can lose
+  compress pareto model.onnx --data mnist:DIR -o front   files, bytes against error
   compress run model.pith --input x.npy --output y.npy"
 )]
 struct Cli {
@@ -59,13 +68,17 @@ enum Command {
     #[command(after_help = "\
 Examples:
   compress inspect digits.pith
-  compress inspect digits.pith --json")]
+  compress inspect digits.pith --json
+  compress inspect digits.pith --html digits.html        a page to look at")]
     Inspect {
         /// A .pith file.
         image: PathBuf,
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// As one page to look at, written to this file.
+        #[arg(long, value_name = "R.html", conflicts_with = "json")]
+        html: Option<PathBuf>,
     },
     /// Runs a model on inputs from an NPY file.
     #[command(after_help = "\
@@ -87,6 +100,21 @@ Examples:
   compress diff digits.onnx digits.pith --data mnist:DIR
   compress diff digits.onnx digits.pith --data mnist:DIR --examples 1000 --json")]
     Diff(DiffArgs),
+    /// Compresses each layer alone, by each pass in turn, without retraining: its coded bytes and the
+    /// error and loss of the network.
+    #[command(after_help = "\
+Examples:
+  compress sensitivity digits.onnx --data mnist:DIR
+  compress sensitivity digits.onnx --data mnist:DIR --passes prune --json
+  compress sensitivity digits.onnx --data mnist:DIR --html curves.html    curves to look at")]
+    Sensitivity(SensitivityArgs),
+    /// Makes a front of files, bytes against error, each retrained: images, front.json and front.html.
+    #[command(after_help = "\
+Examples:
+  compress pareto digits.onnx --data mnist:DIR -o front
+  compress pareto digits.onnx --data mnist:DIR -o front --files 12 --epochs 30
+Run again after an interruption, it keeps what is finished.")]
+    Pareto(ParetoArgs),
 }
 
 #[derive(Debug, Args)]
@@ -151,7 +179,9 @@ struct CompressArgs {
     /// layout serves them all.
     #[arg(long, default_value = "any", value_parser = ["any", "m0", "m4", "host"])]
     target: String,
-    /// Refuses an image whose test error is more percentage points above the float model's.
+    /// Refuses an image whose test error is more percentage points above the float model's. With
+    /// budgets and no passes, a search finds them: the smallest file that loses no more on examples held
+    /// out of training, or without this the most accurate one within the other budgets.
     #[arg(
         long,
         value_name = "POINTS",
@@ -165,6 +195,10 @@ struct CompressArgs {
     /// Refuses an image with a larger arena.
     #[arg(long, value_name = "N")]
     max_ram: Option<usize>,
+    /// Refuses an image that takes more instructions an inference on a Cortex-M4, by an estimate from
+    /// its operators; `mcu` of this repository counts them.
+    #[arg(long, value_name = "N")]
+    max_instructions: Option<u64>,
     /// Labelled data for retraining, calibration and accuracy, such as `mnist:DIR` or `glyphs`.
     #[arg(long, value_name = "SPEC")]
     data: Option<DataSpec>,
@@ -203,11 +237,35 @@ struct CompressArgs {
     /// Sizes, errors, stages and the purpose of every byte, as JSON.
     #[arg(long, value_name = "R.json")]
     report: Option<PathBuf>,
+    /// The same and more as one page to look at: sizes, stages, layers, sensitivities, weights, arena,
+    /// confusions. It needs nothing but itself.
+    #[arg(long, value_name = "R.html")]
+    html: Option<PathBuf>,
+}
+
+impl CompressArgs {
+    fn budgets(&self) -> Budgets {
+        Budgets {
+            loss: self.max_loss,
+            bytes: self.max_bytes,
+            ram: self.max_ram,
+            instructions: self.max_instructions,
+        }
+    }
+
+    /// Whether budgets are given and nothing that says how to meet them.
+    fn searches(&self, settings: &Settings) -> bool {
+        let said = !settings.stages.is_empty() || self.grid.is_some() || self.config.is_some();
+        self.budgets() != Budgets::default() && !said
+    }
 }
 
 /// A file, or a misspelt command.
 fn model_file(text: &str) -> Result<PathBuf, String> {
-    let hint = meant(text, ["inspect", "run", "eval", "diff"]);
+    let hint = meant(
+        text,
+        ["inspect", "run", "eval", "diff", "sensitivity", "pareto"],
+    );
     if hint.is_empty() || Path::new(text).exists() {
         Ok(text.into())
     } else {
@@ -232,10 +290,12 @@ fn bounds(text: &str) -> Result<(f32, f32), String> {
 /// Runs the command line; the exit status. Errors are one line on standard error.
 pub fn main() -> std::process::ExitCode {
     command::run(|cli: Cli| match cli.command {
-        Some(Command::Inspect { image, json }) => run_inspect(&image, json),
+        Some(Command::Inspect { image, json, html }) => run_inspect(&image, json, html.as_deref()),
         Some(Command::Run(args)) => run_model(&args),
         Some(Command::Eval(args)) => run_eval(&args),
         Some(Command::Diff(args)) => run_diff(&args),
+        Some(Command::Sensitivity(args)) => run_sensitivity(&args),
+        Some(Command::Pareto(args)) => run_pareto(&args),
         None => run_compress(&cli.compress),
     })
 }
@@ -253,9 +313,18 @@ fn is_onnx(path: &Path) -> bool {
         .is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
 }
 
-fn run_inspect(path: &Path, json: bool) -> Result<(), Failure> {
+fn run_inspect(path: &Path, json: bool, page: Option<&Path>) -> Result<(), Failure> {
+    check_outputs(&[path], page.as_slice())?;
     let bytes = read_image(path)?;
-    let inspection = inspect(&parse(path, &bytes)?);
+    let model = parse(path, &bytes)?;
+    let inspection = inspect(&model);
+    if let Some(file) = page {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let weights = spreads_of(&model, &inspection);
+        let text = html::image(&name, &inspection, &weights);
+        write_atomically(file, text.as_bytes())?;
+        return print(format_args!("wrote {}", file.display()));
+    }
     if json {
         print(serde_json::to_string_pretty(&inspection)?)
     } else {
@@ -386,7 +455,7 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     let examples = match &splits {
         Some(splits) => {
             check_fit(&graph, &splits.train)?;
-            if args.config.is_none() && args.stages.augment.is_none() {
+            if args.config.is_none() && args.stages.train.augment.is_none() {
                 augment(&mut settings, &graph, &splits.train)?;
             }
             Examples::Data(&splits.train)
@@ -403,11 +472,32 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
         cache: args.cache.clone(),
         resume: args.resume,
     };
-    let compressed = compress(&graph, &teachers, examples, &settings, &checkpoints)?;
-    let (parameters, macs) = (graph.parameter_count(), graph.macs());
-    let mut report = Report::new(&graph.name, seed, parameters, macs, &compressed);
-    if let Some(Splits { test, .. }) = splits.as_ref().filter(|s| s.test.is_labelled()) {
-        measure(&mut report, &graph, &compressed.encoded.bytes, test)?;
+    if args.searches(&settings) && !teachers.is_empty() {
+        return Err(
+            "--teacher is for passes that are named: a search within budgets does not ask one yet"
+                .into(),
+        );
+    }
+    let (compressed, tries, scanned) = if args.searches(&settings) {
+        let found = within_budgets(
+            &graph,
+            examples,
+            &mut settings,
+            &args.stages.train,
+            &args.budgets(),
+        )?;
+        (found.compressed, found.tries, found.sensitivity)
+    } else {
+        let compressed = compress(&graph, &teachers, examples, &settings, &checkpoints)?;
+        (compressed, Vec::new(), Vec::new())
+    };
+    let mut report = Report::new(&graph, seed, &compressed);
+    (report.tries, report.sensitivity) = (tries, scanned);
+    if let Some(Splits { train, test }) = splits.as_ref().filter(|s| s.test.is_labelled()) {
+        report.measure(&graph, &compressed.encoded.bytes, test)?;
+        if args.html.is_some() && report.sensitivity.is_empty() {
+            report.sensitivity = sensitivities(&graph, train, seed)?;
+        }
     }
     check_limits(args, &report)?;
     write_atomically(&output, &compressed.encoded.bytes)?;
@@ -424,11 +514,23 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     if let Some(path) = &args.report {
         write_atomically(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
     }
+    if let Some(path) = &args.html {
+        write_atomically(path, html::page(&report).as_bytes())?;
+    }
     checkpoints.remove();
     if let Some(folder) = args.cache.as_ref().filter(|folder| folder.is_dir()) {
         eprintln!("the results of the stages stay in {}", folder.display());
     }
     print(format!("{}\nwrote {}", report.summary(), output.display()))
+}
+
+/// A scan of the layers that is short beside the compression: on a few training examples.
+fn sensitivities(graph: &Graph, train: &Dataset, seed: u64) -> Result<Vec<Sensitivity>, Failure> {
+    let graph = scannable(graph);
+    let some = affordable(&graph, train, seed);
+    let passes = [Pass::Prune, Pass::Codebook];
+    let steps = Steps::new("sensitivity", sensitivity::measurements(&graph, &passes));
+    Ok(sensitivity::scan(&graph, &some, &passes, || steps.done())?)
 }
 
 /// Lets training distort images in the ways that the model does not mind.
@@ -449,7 +551,7 @@ fn check_files(args: &CompressArgs, model: &Path, output: &Path) -> Result<(), F
     inputs.extend(args.data.iter().flat_map(DataSpec::files));
     let mut outputs = vec![output];
     outputs.extend(
-        [&args.onnx, &args.onnx_qdq, &args.report]
+        [&args.onnx, &args.onnx_qdq, &args.report, &args.html]
             .into_iter()
             .flatten()
             .map(|p| &**p),
@@ -457,7 +559,7 @@ fn check_files(args: &CompressArgs, model: &Path, output: &Path) -> Result<(), F
     check_outputs(&inputs, &outputs)
 }
 
-/// Holds an image against `--max-bytes`, `--max-ram` and `--max-loss`.
+/// Holds an image against `--max-bytes`, `--max-ram`, `--max-instructions` and `--max-loss`.
 fn check_limits(args: &CompressArgs, report: &Report) -> Result<(), Failure> {
     let error = |sized: &Sized| sized.measure.as_ref().map_or(0.0, |m| m.value);
     let loss = error(&report.image) - error(&report.float);
@@ -475,6 +577,12 @@ fn check_limits(args: &CompressArgs, report: &Report) -> Result<(), Failure> {
             report.arena_bytes as f64,
         ),
         (
+            "max-instructions",
+            "instructions (estimated)",
+            args.max_instructions.map(|n| n as f64),
+            report.instructions as f64,
+        ),
+        (
             "max-loss",
             "points of error more than the float model",
             args.max_loss,
@@ -487,24 +595,6 @@ fn check_limits(args: &CompressArgs, report: &Report) -> Result<(), Failure> {
             return Err(format!("the image has {value} {what}, --{flag} allows {limit}").into());
         }
     }
-    Ok(())
-}
-
-/// Fills in the errors of the float graph and of the image.
-///
-/// # Errors
-/// When either does not run on the data.
-pub fn measure(
-    report: &mut Report,
-    graph: &Graph,
-    image: &[u8],
-    test: &Dataset,
-) -> Result<(), Failure> {
-    let model = Model::parse(image)?;
-    let float = error_percent(graph, test, DeviceChoice::Cpu)?;
-    let integers = host::error_percent(&model, &test.inputs, &test.labels)?;
-    report.float.measure = Some(Measure::error_percent(float, "test", test.len()));
-    report.image.measure = Some(Measure::error_percent(integers, "test", test.len()));
     Ok(())
 }
 

@@ -209,36 +209,42 @@ pub fn dequantize(tensor: &Tensor, integers: &[i16]) -> Vec<f32> {
 /// # Errors
 /// When the inputs do not fit the model.
 pub fn error_percent(model: &Model, inputs: &[f32], labels: &[u32]) -> Result<f64, HostError> {
-    // A model that carries its state takes an example in steps; what it says at the last one counts.
+    let said = classes(model, inputs, labels.len())?;
+    let wrong = said
+        .iter()
+        .zip(labels)
+        .filter(|(said, label)| said != label);
+    Ok(100.0 * wrong.count() as f64 / labels.len().max(1) as f64)
+}
+
+/// The place of the largest output for each of `examples` examples; of equals the first. A model that
+/// carries its state takes an example in steps: what it says at the last one counts.
+///
+/// # Errors
+/// When the inputs do not fit the model.
+pub fn classes(model: &Model, inputs: &[f32], examples: usize) -> Result<Vec<u32>, HostError> {
     let steps = if carries(model) {
-        inputs.len() / model.input_len() / labels.len().max(1)
+        inputs.len() / model.input_len() / examples.max(1)
     } else {
         1
     };
     let length = steps.max(1) * model.input_len();
-    let (inputs_given, labels_given) = (inputs.len() / length, labels.len());
-    if inputs_given != labels_given {
+    if inputs.len() / length != examples {
         return Err(HostError::Labels {
-            inputs: inputs_given,
-            labels: labels_given,
+            inputs: inputs.len() / length,
+            labels: examples,
         });
     }
-    let examples: Vec<&[f32]> = if steps > 1 {
-        inputs.chunks(length).collect()
+    let apart = if steps > 1 {
+        length
     } else {
-        vec![inputs]
+        inputs.len().max(1)
     };
-    let mut wrong = 0;
-    let mut labels_left = labels.iter();
-    for example in examples {
+    let mut said = Vec::with_capacity(examples);
+    for example in inputs.chunks(apart) {
         let outputs = run(model, example)?;
-        let said = outputs.chunks(model.output_len()).skip(steps - 1);
-        let right =
-            |(output, label): (&[i16], &u32)| edge_runtime::argmax(output) == *label as usize;
-        wrong += said
-            .zip(labels_left.by_ref())
-            .filter(|pair| !right(*pair))
-            .count();
+        let last = outputs.chunks(model.output_len()).skip(steps - 1);
+        said.extend(last.map(|output| edge_runtime::argmax(output) as u32));
     }
-    Ok(100.0 * wrong as f64 / labels.len().max(1) as f64)
+    Ok(said)
 }

@@ -5,7 +5,7 @@ use crate::plan::lifetimes_of;
 use no_std_core::Model;
 use no_std_core::operator::{Cell, Kind, Operator};
 use no_std_core::tensor::Tensor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
 
 /// An image's contents.
@@ -30,7 +30,7 @@ pub struct Inspection {
 }
 
 /// One operator.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperatorRow {
     /// Its kind.
     pub name: String,
@@ -45,7 +45,7 @@ pub struct OperatorRow {
 }
 
 /// One activation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TensorRow {
     /// Channels last.
     pub shape: Vec<usize>,
@@ -70,17 +70,24 @@ pub fn inspect(model: &Model) -> Inspection {
         layers: count.map_or_else(Vec::new, |c| c.layers),
         arena_bytes: model.arena_bytes(),
         macs: model.macs(),
-        operators: model.operators().map(|op| operator_row(&op)).collect(),
-        tensors: model
-            .tensors()
-            .zip(lifetimes(model))
-            .map(|(t, life)| tensor_row(&t, life))
-            .collect(),
+        operators: operators(model),
+        tensors: tensors(model),
         metadata: model
             .metadata()
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect(),
     }
+}
+
+/// An image's operators, in the order of execution.
+pub fn operators(model: &Model) -> Vec<OperatorRow> {
+    model.operators().map(|op| operator_row(&op)).collect()
+}
+
+/// An image's activations, by number.
+pub fn tensors(model: &Model) -> Vec<TensorRow> {
+    let numbered = model.tensors().zip(lifetimes(model));
+    numbered.map(|(t, life)| tensor_row(&t, life)).collect()
 }
 
 fn lifetimes(model: &Model) -> Vec<(usize, usize)> {
@@ -240,7 +247,8 @@ impl Inspection {
     }
 }
 
-fn side(shape: &[usize]) -> String {
+/// Sides joined as people write them, 28x28x1.
+pub(crate) fn side(shape: &[usize]) -> String {
     shape
         .iter()
         .map(usize::to_string)

@@ -11,6 +11,8 @@ pub mod passes;
 pub mod pipeline;
 pub mod plan;
 pub mod program;
+mod progress;
 pub mod report;
 mod scales;
+pub mod search;
 pub mod settings;

@@ -16,7 +16,7 @@ use cache::Step;
 pub use calibration::SYNTHETIC_INPUTS;
 pub use checkpoints::Checkpoints;
 pub use error::{CompressError, OrderError};
-pub(crate) use prepare::{lower_check, prepared};
+pub(crate) use prepare::{lower_check, prepared, scannable};
 pub(crate) use run::Run;
 use serde::{Deserialize, Serialize};
 pub use stages::Stage;

@@ -3,53 +3,15 @@
 #[path = "../../trainer/tests/common/terminal.rs"]
 mod terminal;
 
+#[path = "common/digits.rs"]
+mod digits;
+
+use digits::{DATA, network, open, write};
 use serde_json::Value;
-use std::path::Path;
-use terminal::{Terminal, assert_same_measure, npy, patched};
+use terminal::{assert_same_measure, npy, patched};
 use trainer::arch::Architecture;
 use trainer::data::DataSpec;
 use trainer::graph::{Graph, Op, Parameter, Window};
-use trainer::onnx::{self, WriteOptions};
-use trainer::train::{NoHook, Progress, TrainConfig, fit};
-
-const DATA: &str = "glyphs:500";
-
-/// A folder with `m.onnx`, a network of 784-32-10 trained for a moment.
-fn open() -> Terminal {
-    let t = Terminal::new(env!("CARGO_BIN_EXE_compress"));
-    write(&network(), &t.path("m.onnx"));
-    t
-}
-
-fn network() -> Graph {
-    let data = DATA
-        .parse::<DataSpec>()
-        .expect("data")
-        .load()
-        .expect("data");
-    let architecture = Architecture::resolve("mlp:32").expect("an architecture");
-    let shape = &data.train.input_shape;
-    let mut graph = architecture.build(shape, 10, 1).expect("builds");
-    let config = TrainConfig {
-        epochs: 6,
-        learning_rate: 0.005,
-        ..TrainConfig::default()
-    };
-    let outcome = fit(
-        &mut graph,
-        &data.train,
-        None,
-        &config,
-        &mut NoHook,
-        Progress::Silent,
-    );
-    outcome.expect("trains");
-    graph
-}
-
-fn write(graph: &Graph, path: &Path) {
-    onnx::write(graph, path, WriteOptions::default()).expect("writes");
-}
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")

@@ -57,6 +57,13 @@ pub(super) struct StageArgs {
     /// Makes the weights between the first and the last layer −1, 0 or 1 times a scale per channel.
     #[arg(long)]
     ternary: bool,
+    #[command(flatten)]
+    pub(super) train: TrainArgs,
+}
+
+/// How stages train.
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
     /// Epochs of retraining altogether: the last stage that trains has one part of them, every one
     /// before it two.
     #[arg(long, value_name = "N")]
@@ -99,19 +106,8 @@ impl StageArgs {
         if let Some(bits) = learned.filter(|_| own || !settings.has_form()) {
             settings.only(LearnedGrid::continued())?.bits = bits;
         }
-        if let Some(seed) = self.seed {
-            settings.seed = seed;
-            settings.trainings_mut().for_each(|t| t.seed = seed);
-        }
         self.teach(settings)?;
-        if let Some(augment) = self.augment {
-            settings.trainings_mut().for_each(|t| t.augment = augment);
-        }
-        if let Some(epochs) = self.epochs {
-            let parts = parts(epochs, settings.trainings().count());
-            let trainings = settings.trainings_mut().zip(parts);
-            trainings.for_each(|(train, epochs)| train.epochs = epochs);
-        }
+        self.train.apply(settings);
         Ok(())
     }
 
@@ -202,6 +198,24 @@ impl StageArgs {
     }
 }
 
+impl TrainArgs {
+    /// Changes the trainings that are there.
+    pub(super) fn apply(&self, settings: &mut Settings) {
+        if let Some(seed) = self.seed {
+            settings.seed = seed;
+            settings.trainings_mut().for_each(|t| t.seed = seed);
+        }
+        if let Some(augment) = self.augment {
+            settings.trainings_mut().for_each(|t| t.augment = augment);
+        }
+        if let Some(epochs) = self.epochs {
+            let parts = parts(epochs, settings.trainings().count());
+            let trainings = settings.trainings_mut().zip(parts);
+            trainings.for_each(|(train, epochs)| train.epochs = epochs);
+        }
+    }
+}
+
 /// Epochs of each training: one part for the last, two for every other, the first of which also takes
 /// what is left over.
 fn parts(epochs: usize, trainings: usize) -> Vec<usize> {
@@ -224,7 +238,7 @@ mod tests {
 
     #[test]
     fn epochs_are_shared_out_to_the_last() {
-        assert_eq!(parts(10, 0), Vec::<usize>::new());
+        assert_eq!(parts(10, 0), [0; 0]);
         assert_eq!(parts(10, 1), [10]);
         assert_eq!(parts(10, 2), [7, 3]);
         assert_eq!(parts(15, 2), [10, 5]);

@@ -42,6 +42,9 @@ pub struct Layer {
     pub bytes: usize,
     /// Empirical entropy of the form's symbols, in bits.
     pub entropy_bits: f64,
+    /// What these bytes are for.
+    #[serde(default)]
+    pub ledger: Ledger,
 }
 
 /// Why a program is not an image.
@@ -193,6 +196,7 @@ fn layer(linear: &Linear, form: &Written) -> Layer {
         encoding: form.encoding.clone(),
         bytes: form.len(),
         entropy_bits: form.entropy_bits,
+        ledger: form.ledger(),
     }
 }
 

@@ -21,3 +21,4 @@ pub use image::{EncodeError, Encoded, Layer, encode, encode_each};
 pub use ledger::{Category, Ledger};
 pub use order::sorted;
 pub use weights::Coding;
+pub(crate) use weights::coded_bytes;

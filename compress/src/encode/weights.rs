@@ -5,7 +5,7 @@ pub(super) mod hashed;
 use super::bits::BitWriter;
 use super::code::{Code, Counts, entropy_bits};
 use super::context::{self, Coded};
-use super::ledger::Category;
+use super::ledger::{Category, Ledger};
 use super::runs::{Class, classes};
 use super::writer::Writer;
 use no_std_core::context::Neighbours;
@@ -72,6 +72,13 @@ impl Written {
         self.head.len() + self.stream.len()
     }
 
+    /// What its bytes are for, alignment apart.
+    pub(super) fn ledger(&self) -> Ledger {
+        let mut alone = self.head.clone();
+        alone.stream(&self.stream, self.position_bits);
+        alone.ledger()
+    }
+
     /// Appends the form to an image.
     pub(super) fn append_to(&self, image: &mut Writer) {
         image.append(&self.head);
@@ -100,6 +107,16 @@ pub(super) fn write(source: Source, coding: Coding) -> Written {
         tight: coding.is_tight(),
         ..smallest.write(&matrix)
     }
+}
+
+/// Bytes of a matrix in its smallest form, alone in an image.
+pub(crate) fn coded_bytes(weights: &[i8], columns: usize) -> usize {
+    let source = Source {
+        weights,
+        columns,
+        neighbours: Neighbours { near: 0, far: 0 },
+    };
+    write(source, Coding::Smallest).len()
 }
 
 /// The form that has just this name and these coded bytes.

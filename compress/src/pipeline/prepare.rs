@@ -55,6 +55,13 @@ pub(crate) fn prepared(graph: &Graph, keep_quantization: bool) -> Graph {
     graph
 }
 
+/// A graph as the passes find it, for measurements on it.
+pub(crate) fn scannable(graph: &Graph) -> Graph {
+    let mut graph = prepared(graph, false);
+    simplify(&mut graph);
+    graph
+}
+
 fn check_finite(graph: &Graph) -> Result<(), CompressError> {
     let bad = graph
         .parameters

@@ -1,7 +1,6 @@
 //! Teachers, the network itself, its compression, and what it is compared with, one after the other.
 
 use super::{Dish, Failure, Other, Recipe};
-use compress::cli::measure;
 use compress::pipeline::{Checkpoints, Examples, Figures, Key, compress};
 use compress::report::Report;
 use std::path::Path;
@@ -71,10 +70,8 @@ impl Recipe {
         let (examples, checkpoints) = (Examples::Data(&splits.train), &kitchen.checkpoints);
         let mut compressed = compress(&graph, &teachers, examples, &self.compress, checkpoints)?;
         compressed.stages.insert(0, trained);
-        let (parameters, macs) = (graph.parameter_count(), graph.macs());
-        let seed = self.train.seed;
-        let mut report = Report::new(&graph.name, seed, parameters, macs, &compressed);
-        measure(&mut report, &graph, &compressed.encoded.bytes, &splits.test)?;
+        let mut report = Report::new(&graph, self.train.seed, &compressed);
+        report.measure(&graph, &compressed.encoded.bytes, &splits.test)?;
         let others = self.others(&kitchen, &teachers, &splits.test)?;
         Ok(Dish {
             graph,

@@ -2,7 +2,7 @@ use super::TrainError;
 use super::config::DeviceChoice;
 use super::execute::{Network, host};
 use crate::data::Dataset;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Op, ValueId};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -91,20 +91,81 @@ pub fn error_percent(
     data: &Dataset,
     device: DeviceChoice,
 ) -> Result<f64, TrainError> {
+    let said = classes(graph, data, device)?;
+    let wrong = said.iter().zip(&data.labels).filter(|(said, l)| said != l);
+    Ok(100.0 * wrong.count() as f64 / data.len().max(1) as f64)
+}
+
+/// How well a model does on labelled examples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fit {
+    /// Percentage whose largest output is not at the label.
+    pub error: f64,
+    /// Mean cross-entropy in nats; outputs of a final softmax are taken for the probabilities they
+    /// are, others for logits.
+    pub loss: f64,
+}
+
+/// Error and loss together, from one pass over the data.
+///
+/// # Errors
+/// When the data does not fit the model or an output is not a number.
+pub fn fit_of(graph: &Graph, data: &Dataset, device: DeviceChoice) -> Result<Fit, TrainError> {
+    let outputs = outputs(graph, data, device)?;
+    let width = graph.value(graph.output).len().max(1);
+    let (mut wrong, mut loss) = (0, 0.0);
+    for (output, &label) in outputs.chunks(width).zip(&data.labels) {
+        wrong += usize::from(argmax(output) != label as usize);
+        loss += cross_entropy(output, label as usize, ends_in_probabilities(graph));
+    }
+    let examples = data.len().max(1) as f64;
+    Ok(Fit {
+        error: 100.0 * f64::from(wrong as u32) / examples,
+        loss: loss / examples,
+    })
+}
+
+fn ends_in_probabilities(graph: &Graph) -> bool {
+    let last = graph.nodes.iter().find(|node| node.output == graph.output);
+    last.is_some_and(|node| matches!(node.op, Op::Softmax { .. }))
+}
+
+fn cross_entropy(outputs: &[f32], label: usize, probabilities: bool) -> f64 {
+    let at = |i: usize| outputs.get(i).copied().map_or(0.0, f64::from);
+    if probabilities {
+        return -at(label).max(f64::from(f32::MIN_POSITIVE)).ln();
+    }
+    let most = outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = outputs.iter().map(|&o| f64::from(o - most).exp()).sum();
+    sum.ln() + f64::from(most) - at(label)
+}
+
+/// The place of the largest output for each example; of equals the first.
+///
+/// # Errors
+/// When the data does not fit the model or an output is not a number.
+pub fn classes(
+    graph: &Graph,
+    data: &Dataset,
+    device: DeviceChoice,
+) -> Result<Vec<u32>, TrainError> {
+    let outputs = outputs(graph, data, device)?;
+    let width = graph.value(graph.output).len().max(1);
+    Ok(outputs.chunks(width).map(|o| argmax(o) as u32).collect())
+}
+
+/// What a model says of each example, all of it numbers.
+fn outputs(graph: &Graph, data: &Dataset, device: DeviceChoice) -> Result<Vec<f32>, TrainError> {
     check_fit(graph, data)?;
     check_labelled(data)?;
     let outputs = predict(graph, &data.inputs, device)?;
     let width = graph.value(graph.output).len().max(1);
-    if let Some(place) = outputs.iter().position(|o| o.is_nan()) {
-        let example = place / width;
-        return Err(TrainError::NotANumber { example });
+    match outputs.iter().position(|o| o.is_nan()) {
+        Some(place) => Err(TrainError::NotANumber {
+            example: place / width,
+        }),
+        None => Ok(outputs),
     }
-    let wrong = outputs
-        .chunks(width)
-        .zip(&data.labels)
-        .filter(|(o, label)| argmax(o) != **label as usize)
-        .count();
-    Ok(100.0 * wrong as f64 / data.len().max(1) as f64)
 }
 
 /// Whether a model can learn or be measured on this data.

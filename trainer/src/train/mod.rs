@@ -22,7 +22,8 @@ mod tolerance;
 pub use config::{DeviceChoice, Optimizer, Schedule, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{
-    Measure, activations, check_fit, check_labelled, check_meaning, error_percent, predict,
+    Fit, Measure, activations, check_fit, check_labelled, check_meaning, classes, error_percent,
+    fit_of, predict,
 };
 pub use fit::{EpochStats, Hook, NoHook, Outcome, distill, fit};
 pub use gradients::gradients;

@@ -158,10 +158,14 @@ impl Terminal {
 }
 
 /// How lines begin that are no error: progress, what is done without data, what Ctrl-C does.
-const PROGRESS: [&str; 5] = [
+const PROGRESS: [&str; 9] = [
     ": epoch ",
     ": taken from ",
     "training:",
+    "sensitivity:",
+    "plans:",
+    "front:",
+    "search:",
     "without --data",
     "stopping",
 ];

@@ -124,7 +124,8 @@ impl Prune {
         }
         match (self.by, run.held_out.or(run.train)) {
             (PruneBy::Sensitivity, Some(examples)) => {
-                let curves = sensitivity::scan(&run.graph, examples)?;
+                let curves =
+                    sensitivity::scan(&run.graph, examples, &[sensitivity::Pass::Prune], || {})?;
                 let amounts = sensitivity::amounts(&curves, self.sparsity);
                 Ok(Amounts::PerLayer(amounts))
             }
