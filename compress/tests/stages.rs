@@ -130,6 +130,11 @@ fn what_is_misspelt_is_named_with_its_line_and_what_was_meant() {
             format!("{fine}{}", stages(&[("quantize", "\nbitts = 3")])),
             ["c.toml, line 7", "bitts", "mean bits?"],
         ),
+        // A name that another stage may have, before it.
+        (
+            format!("{fine}{}", stages(&[("quantize", "sparsity = 0.5")])),
+            ["c.toml, line 6", "unknown field `sparsity`", "`bits`"],
+        ),
         (
             stages(&[("prune", "train = { epochs = 1, epoks = 3 }")]),
             ["c.toml, line 3", "epoks", "mean epochs?"],

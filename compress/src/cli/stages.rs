@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn epochs_are_shared_out_to_the_last() {
-        assert_eq!(parts(10, 0), [0; 0]);
+        assert!(parts(10, 0).is_empty());
         assert_eq!(parts(10, 1), [10]);
         assert_eq!(parts(10, 2), [7, 3]);
         assert_eq!(parts(15, 2), [10, 5]);

@@ -7,8 +7,11 @@ use crate::settings::{
     Binary, Channels, FineTune, Hash, LearnedGrid, LowRank, Mimic, Prune, Quantize, SettingError,
     Ternary,
 };
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use trainer::graph::Graph;
 use trainer::train::TrainConfig;
@@ -82,7 +85,7 @@ macro_rules! stages {
     ($($(#[$doc:meta])* $name:literal => $pass:ident,)*) => {
         /// One stage of a run: `pass = "…"` and that pass's settings.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "pass")]
+        #[serde(tag = "pass", remote = "Self")]
         pub enum Stage {
             $($(#[$doc])* #[serde(rename = $name)] $pass($pass),)*
         }
@@ -145,6 +148,33 @@ stages! {
     "grid" => LearnedGrid,
     /// Weight sharing by a codebook per layer, trained through the integers.
     "quantize" => Quantize,
+}
+
+impl Serialize for Stage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Stage::serialize(self, serializer)
+    }
+}
+
+/// Within a visitor, so that an error has the place of the stage and not of the whole list.
+impl<'de> Deserialize<'de> for Stage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table;
+
+        impl<'de> Visitor<'de> for Table {
+            type Value = Stage;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a table with `pass` and its settings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Stage, A::Error> {
+                Stage::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Table)
+    }
 }
 
 impl Stage {
