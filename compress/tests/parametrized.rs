@@ -99,7 +99,7 @@ fn signs_learn_behind_their_weights() {
 fn steps_of_few_bits_are_learned() {
     let t = open();
     t.says(&format!(
-        "compress --hash=1 --epochs 15 m.onnx --data {DATA} --onnx f.onnx"
+        "compress --prune=0.01 --epochs 15 m.onnx --data {DATA} --onnx f.onnx"
     ));
     t.says(&format!(
         "compress --grid=2 --epochs 0 f.onnx --data {DATA} --report before.json"
