@@ -171,8 +171,8 @@ struct CompressArgs {
     /// Never Huffman-codes.
     #[arg(long, overrides_with = "huffman")]
     no_huffman: bool,
-    /// What writes coded weights: `huffman`, which devices read fast, `range`, or for each layer the
-    /// `smallest` (the default).
+    /// What writes coded weights: `huffman`, which devices read fast (the default), `range`, or for each
+    /// layer the `smallest`.
     #[arg(long, value_name = "CODER")]
     coder: Option<Coder>,
     /// Processor whose weight layouts are preferred; every runtime runs every image. So far one

@@ -1,5 +1,6 @@
 //! A float graph and its image side by side: where the integers leave the real values, layer by layer.
 
+use crate::encode::{decode, reordered};
 use crate::host::{self, HostError};
 use crate::lower::{Biases, LowerError, Lowered, Step, View, lower_with_views};
 use crate::passes::post_training::EQUALIZED;
@@ -44,7 +45,7 @@ pub struct LayerDiff {
     pub op: &'static str,
     /// Shape of the output in the image, channels last.
     pub shape: Vec<usize>,
-    /// Absent where pruning removed units, so that no element has a counterpart.
+    /// Absent where pruning removed units or the encoder sorted them, so that no element has a counterpart.
     pub error: Option<Error>,
 }
 
@@ -115,19 +116,23 @@ struct Layer {
     view: View,
     /// In the image.
     shape: Shape,
-    /// Whether the image's tensor is the one that the graph makes, with no units removed.
+    /// Whether the image's tensor is the one that the graph makes, with no units removed or put in
+    /// another order.
     same: bool,
 }
 
 fn layers(lowered: &Lowered, model: &Model) -> Vec<Layer> {
     let mut shapes = Vec::new();
     model.visit_operators(|op| shapes.push(op.output.shape));
+    let stored = decode(model);
+    let reordered = reordered(&stored);
     let completed = lowered.completed.iter().enumerate();
     completed
         .filter_map(|(operator, completed)| {
             let (step, view) = completed.clone()?;
             let shape = *shapes.get(operator)?;
-            let same = lowered.program.tensors[view.tensor].shape == shape;
+            let alike = lowered.program.tensors[view.tensor].shape == shape;
+            let same = alike && !reordered[stored.operators[operator].output];
             Some(Layer {
                 operator,
                 step,
@@ -273,7 +278,7 @@ impl Display for Diff {
                     "{:>10.4} {:>10.4} {:>10.4} {:>8.1} {:>8.2} %",
                     e.signal_rms, e.error_rms, e.error_max, e.snr_db, e.saturated_percent
                 )?,
-                None => writeln!(f, "units were removed: no counterpart")?,
+                None => writeln!(f, "units were removed or sorted: no counterpart")?,
             }
         }
         match &self.first_wrong {

@@ -67,11 +67,12 @@ impl Default for Settings {
 #[serde(rename_all = "kebab-case")]
 pub enum Coder {
     /// Huffman codes alone, which a device reads fast.
+    #[default]
     Huffman,
     /// Range codes alone.
     Range,
-    /// For each layer the one with fewer bytes.
-    #[default]
+    /// For each layer the one with fewer bytes; large sparse layers then take several times the
+    /// instructions.
     Smallest,
 }
 

@@ -456,8 +456,8 @@ fn a_malformed_configuration_names_file_and_line() {
             &["prune.from"],
         ),
         (
-            "[[stages]]\npass = 'quantize'\nentries = [16, 200]\n",
-            &["quantize.entries", "200"],
+            "[[stages]]\npass = 'quantize'\nentries = [16, 300]\n",
+            &["quantize.entries", "300"],
         ),
         (
             "[[stages]]\npass = 'prune'\n[[stages]]\npass = 'quantize'\ntrain = { batch = 0 }\n",

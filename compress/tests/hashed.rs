@@ -171,7 +171,7 @@ fn hostile_descriptors_are_refused() {
     hashed(only_linear(&mut program), hash, 1, &values(9, 61, 127));
     let image = encode(&program, Coding::Smallest).unwrap().bytes;
     // Form hashed + integer, eight bits, seed, groups and sign, channels, length.
-    let descriptor = [3, 8, 0x55, 61 << 1 | 1, 1, 61];
+    let descriptor = [16, 8, 0x55, 61 << 1 | 1, 1, 61];
     let at = image.windows(6).position(|w| w == descriptor).unwrap();
     let changed = |field: usize, to: u8| {
         let mut image = image.clone();
@@ -227,7 +227,7 @@ fn values_of_no_bits_are_refused() {
         Values::Indexed { bits: 1, .. }
     ));
     let at = |w: &[u8]| image.windows(w.len()).position(|seen| seen == w);
-    let place = at(&[7, 1, 0x9c, 0x5a, 0x55, 16, 1, 1]).expect("a codebook of −100 and 90");
+    let place = at(&[20, 1, 0x9c, 0x5a, 0x55, 16, 1, 1]).expect("a codebook of −100 and 90");
     let mut changed = image[..place + 1].to_vec();
     // One entry; the length of the file stays because the stream takes up the byte that went.
     changed.extend([0, 1, 0x55, 16, 1, 0]);

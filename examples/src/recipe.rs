@@ -68,12 +68,16 @@ pub struct Baseline {
 }
 
 /// The recipes, by name.
-pub const RECIPES: [(&str, &str); 5] = [
+pub const RECIPES: [(&str, &str); 6] = [
     (
         "lenet-300-100",
         include_str!("../recipes/lenet-300-100.toml"),
     ),
     ("lenet-5", include_str!("../recipes/lenet-5.toml")),
+    (
+        "lenet-300-100-record",
+        include_str!("../recipes/lenet-300-100-record.toml"),
+    ),
     ("hashed-8", include_str!("../recipes/hashed-8.toml")),
     ("hashed-64", include_str!("../recipes/hashed-64.toml")),
     (

@@ -24,7 +24,10 @@ impl Hashed {
         let seed = cursor.varint()?;
         let groups = cursor.varint()?;
         let channels = cursor.varint()?;
-        let whole = (columns as u64).checked_rem(channels.into()) == Some(0);
+        let whole = u32::try_from(columns)
+            .ok()
+            .and_then(|c| c.checked_rem(channels))
+            == Some(0);
         if groups >> 1 == 0 || !whole {
             return Err(FormatError::Encoding);
         }

@@ -22,6 +22,7 @@ pub enum Positions<'a> {
     /// Where a bit per position is set.
     Bitmap,
     /// Everywhere, each with the value that a hash of its place chooses; the stream holds the values.
+    #[cfg(feature = "hashed")]
     Hashed(Hashed),
     /// Where an adaptive range code says, which says the values too, those of a codebook.
     #[cfg(feature = "context")]
@@ -129,13 +130,16 @@ impl<'a> Weights<'a> {
             form::BITMAP => Positions::Bitmap,
             #[cfg(feature = "context")]
             form::CONTEXT => context(cursor, &values)?,
-            #[cfg(not(feature = "context"))]
-            form::CONTEXT => return Err(FormatError::LeftOut),
+            #[cfg(feature = "hashed")]
             form::HASHED => Positions::Hashed(Hashed::parse(cursor, columns)?),
-            _ => return Err(FormatError::Encoding),
+            // Of a build that leaves forms out, what it does not know may be one of them.
+            _ if cfg!(all(feature = "context", feature = "hashed")) => {
+                return Err(FormatError::Encoding);
+            }
+            _ => return Err(FormatError::LeftOut),
         };
         let length = cursor.size()?;
-        if let Positions::Hashed(hashed) = &positions {
+        if let Some(hashed) = hashed(&positions) {
             let bits = values.width().ok_or(FormatError::Encoding)?;
             if !hashed.fills(bits, length) {
                 return Err(FormatError::Encoding);
@@ -172,6 +176,11 @@ impl<'a> Weights<'a> {
         return matches!(self.positions, Positions::Context(_));
         #[cfg(not(feature = "context"))]
         false
+    }
+
+    /// Whether a hash says where the values stand.
+    pub fn is_hashed(&self) -> bool {
+        hashed(&self.positions).is_some()
     }
 
     /// The int8 weights of a plain matrix as bytes; the coded bits of any other.
@@ -253,10 +262,21 @@ impl<'a> Weights<'a> {
             runs: &[],
             fast: None,
             column: 0,
+            #[cfg(feature = "hashed")]
             row: 0,
             #[cfg(feature = "context")]
             context: None,
         }
+    }
+}
+
+/// The hash of such weights.
+#[inline(always)]
+fn hashed<'p>(positions: &'p Positions) -> Option<&'p Hashed> {
+    match positions {
+        #[cfg(feature = "hashed")]
+        Positions::Hashed(hashed) => Some(hashed),
+        _ => None,
     }
 }
 
@@ -327,6 +347,7 @@ pub struct Reader<'a, 't> {
     /// begun before it (runs).
     column: usize,
     /// Number of the next row (hashed).
+    #[cfg(feature = "hashed")]
     row: u32,
     /// What reads a range code.
     #[cfg(feature = "context")]
@@ -339,7 +360,8 @@ impl Reader<'_, '_> {
         if let Some(tables) = self.fast {
             return self.dot_of_runs(tables, x);
         }
-        if let Positions::Hashed(hashed) = &self.weights.positions {
+        #[cfg(feature = "hashed")]
+        if let Some(hashed) = hashed(&self.weights.positions) {
             return self.dot_of_hashed(hashed, x);
         }
         let mut sum = 0i32;
@@ -367,6 +389,7 @@ impl Reader<'_, '_> {
             Positions::Every => self.every(visit),
             Positions::Runs(_) => self.runs(visit),
             Positions::Bitmap => self.bitmap(visit),
+            #[cfg(feature = "hashed")]
             Positions::Hashed(hashed) => hashed.row(self.weights, self.next_row(), visit),
             #[cfg(feature = "context")]
             Positions::Context(_) => {
@@ -377,12 +400,14 @@ impl Reader<'_, '_> {
         }
     }
 
+    #[cfg(feature = "hashed")]
     fn next_row(&mut self) -> u32 {
         self.row = self.row.wrapping_add(1);
         self.row.wrapping_sub(1)
     }
 
     /// [`dot`](Self::dot) with the hash and the value's look-up in the loop.
+    #[cfg(feature = "hashed")]
     #[inline(never)]
     fn dot_of_hashed(&mut self, hashed: &Hashed, x: &[i8]) -> i32 {
         let mut sum = 0i32;

@@ -187,7 +187,7 @@ fn hold_out(said: usize, train: &Dataset) -> Result<usize, Failure> {
     };
     if count == 0 || count >= train.len() {
         let there = train.len();
-        return Err(format!("choices need examples held out of training: {count} of {there} leave too few of one or the other; give more data").into());
+        return Err(format!("choices need examples held out of training; {count} of {there} leave too few of one or the other; give more data").into());
     }
     Ok(count)
 }

@@ -19,6 +19,7 @@ mod writer;
 pub use decode::{Recount, decode, recount};
 pub use image::{EncodeError, Encoded, Layer, encode, encode_each};
 pub use ledger::{Category, Ledger};
+pub(crate) use order::reordered;
 pub use order::sorted;
 pub use weights::Coding;
 pub(crate) use weights::coded_bytes;

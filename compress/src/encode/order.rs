@@ -36,6 +36,28 @@ pub fn sorted(program: &Program) -> Program {
     program
 }
 
+/// Which tensors' channels may stand in another order than the graph's: those of layers whose units are
+/// sorted, and of what passes these on.
+pub(crate) fn reordered(program: &Program) -> Vec<bool> {
+    let mut reordered = vec![false; program.tensors.len()];
+    for (place, op) in program.operators.iter().enumerate() {
+        let passes_on = matches!(
+            op.kind,
+            Kind::MaxPool(_) | Kind::AveragePool { .. } | Kind::Clamp(_) | Kind::Table(_)
+        );
+        reordered[op.output] |= is_sorted(program, place) || passes_on && reordered[op.input];
+    }
+    reordered
+}
+
+fn is_sorted(program: &Program, place: usize) -> bool {
+    let op = &program.operators[place];
+    let zero_point = program.tensors[op.input].zero_point;
+    let linears = op.kind.linears();
+    let biases = linears.first().and_then(|l| centred(l, zero_point));
+    biases.is_some_and(|b| b.is_sorted()) && readers(program, place).is_some()
+}
+
 /// The layers that read a layer's units, if nothing else does and their order is free.
 fn readers(program: &Program, place: usize) -> Option<Vec<usize>> {
     let op = &program.operators[place];

@@ -2,7 +2,7 @@
 //! retrains badly without: weights that go shift every layer behind them.
 
 use crate::pipeline::{CompressError, Run};
-use trainer::graph::{Graph, Node, Op, ParamId, Parameter, Value, ValueId};
+use trainer::graph::{Graph, Node, Op, ParamId, Parameter, Parametrization, Value, ValueId};
 use trainer::train::{DeviceChoice, TrainConfig, TrainError, activations};
 
 /// Examples that a batch normalization begins with the statistics of.
@@ -95,13 +95,53 @@ impl Moments {
             .map(|m| (m[0] / count) as f32)
             .collect();
         let variance = |m: &[f64; 2]| (m[1] / count - (m[0] / count).powi(2)).max(0.0);
-        let variance: Vec<f64> = self.channels.iter().map(variance).collect();
+        let factors = level(graph, value);
+        let channels = self.channels.iter().zip(&factors);
+        let variance: Vec<f64> = channels
+            .map(|(m, k)| variance(m) * f64::from(*k).powi(2))
+            .collect();
         let whole = variance.iter().sum::<f64>() / variance.len().max(1) as f64;
         let epsilon = ((EPSILON * whole) as f32).max(f32::MIN_POSITIVE);
         let variance: Vec<f32> = variance.into_iter().map(|v| v as f32).collect();
-        let scale = variance.iter().map(|v| (v + epsilon).sqrt()).collect();
-        insert(graph, value, [scale, mean.clone(), mean, variance], epsilon);
+        let channels = variance.iter().zip(&factors);
+        let scale = channels.map(|(v, k)| (v + epsilon).sqrt() / k).collect();
+        let levelled = mean.iter().zip(&factors).map(|(m, k)| m * k).collect();
+        insert(graph, value, [scale, mean, levelled, variance], epsilon);
     }
+}
+
+/// Euclidean norm of a filter as it would be drawn at random (He 2015).
+const FILTER_NORM: f32 = std::f32::consts::SQRT_2;
+
+/// Brings the filters that write a value to one norm, which the normalization behind them takes back:
+/// steps and magnitudes then mean the same in all of them, whatever scale inputs have. The factor of
+/// each.
+fn level(graph: &mut Graph, value: ValueId) -> Vec<f32> {
+    let writer = graph.nodes.iter().find(|n| n.output == value);
+    let Some(Op::Conv { weight, bias, .. }) = writer.map(|n| n.op.clone()) else {
+        return Vec::new();
+    };
+    let weights = &mut graph.parameters[weight.0];
+    let filters = weights.shape[0].max(1);
+    let len = (weights.len() / filters).max(1);
+    let factor = |filter: &[f32]| {
+        let norm = filter.iter().map(|w| w * w).sum::<f32>().sqrt();
+        if norm > 0.0 { FILTER_NORM / norm } else { 1.0 }
+    };
+    let factors = match &mut weights.parametrization {
+        Parametrization::Dense { values } | Parametrization::Masked { values, .. } => {
+            let factors: Vec<f32> = values.chunks(len).map(factor).collect();
+            let all = values.chunks_mut(len).zip(&factors);
+            all.for_each(|(filter, k)| filter.iter_mut().for_each(|w| *w *= k));
+            factors
+        }
+        _ => return vec![1.0; filters],
+    };
+    if let Some(bias) = bias {
+        let biases = graph.parameters[bias.0].free_mut().iter_mut();
+        biases.zip(&factors).for_each(|(b, k)| *b *= k);
+    }
+    factors
 }
 
 /// Between a value's writer and its readers.

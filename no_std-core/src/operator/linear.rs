@@ -90,11 +90,12 @@ impl<'a> Linear<'a> {
         range: Output,
         [rows, columns]: [usize; 2],
     ) -> Result<Self, FormatError> {
-        if !cfg!(feature = "context") && flags & linear_flag::CENTRED != 0 {
-            return Err(FormatError::LeftOut);
-        }
         if flags > linear_flag::PER_CHANNEL || columns > MAX_ROW {
-            return Err(FormatError::Operator);
+            return Err(if cfg!(feature = "context") {
+                FormatError::Operator
+            } else {
+                FormatError::LeftOut
+            });
         }
         let count = if flags == linear_flag::PER_CHANNEL {
             rows
@@ -306,7 +307,7 @@ const fn signed(number: u32) -> i32 {
 #[cfg(feature = "context")]
 fn within(integer: i32, shift: u8) -> i32 {
     let bound = 1 << 30 >> shift;
-    integer.clamp(-bound, bound - 1)
+    integer.max(-bound).min(bound - 1)
 }
 
 #[cfg(all(test, feature = "context"))]

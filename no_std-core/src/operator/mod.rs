@@ -283,7 +283,10 @@ impl<'a> Operator<'a> {
         let wide = if self.is_wide() { Some("wide") } else { None };
         let context = self.kind.linears().any(|linear| linear.needs_context());
         let context = context.then_some("context");
-        self.family().into_iter().chain(wide).chain(context)
+        let hashed = self.kind.linears().any(|linear| linear.weights.is_hashed());
+        let hashed = hashed.then_some("hashed");
+        let of_weights = context.into_iter().chain(hashed);
+        self.family().into_iter().chain(wide).chain(of_weights)
     }
 
     fn family(&self) -> Option<&'static str> {
