@@ -68,7 +68,11 @@ fn integers_are_the_hosts_on_every_core() {
         assert_eq!(measured.static_bytes, 0, "the runtime owns no memory");
         assert!((1..=1_500).contains(&measured.stack_bytes), "{measured:?}");
         assert!(measured.code_bytes > 0, "{measured:?}");
-        assert!(measured.code_bytes <= 2 * most_code(core), "{measured:?}");
+        // Every operator, and every form of weights with its coder.
+        assert!(
+            measured.code_bytes <= 2 * most_code(core) + 500,
+            "{measured:?}"
+        );
     }
 }
 
@@ -144,7 +148,7 @@ fn sound_is_heard_as_on_the_host() {
     runs.push((mfcc, Core::M4));
     for (text, core) in runs {
         let features = Parameters::parse(text).expect("valid");
-        let image = encode(&networks::listener(&features), Coding::Smallest).expect("small");
+        let image = encode(&networks::listener(&features), Coding::Huffman).expect("small");
         let file = file_of(&image.bytes);
         let options = Options {
             timeout: TIMEOUT,

@@ -148,12 +148,16 @@ pub fn distill(
         None => None,
     };
     let steps = train.len().div_ceil(config.batch);
+    let mut teachers = Teachers::new(teachers, config.temperature, &device);
+    if config.augment.is_none() {
+        teachers.keep(train, &device);
+    }
     let mut run = Run {
         state: resumed.unwrap_or(state),
         train,
         held_out: held_out.filter(|h| h.is_labelled()),
         config,
-        teachers: Teachers::new(teachers, config.temperature, &device),
+        teachers,
         device,
         steps,
         progress,
@@ -366,7 +370,7 @@ impl Run<'_> {
         let device = network.device().clone();
         let length = self.train.input_len();
         let inputs = TensorData::new(self.inputs(part), [part.len(), length]);
-        let taught = self.taught(&inputs);
+        let taught = self.taught(part, &inputs);
         let logits = network.forward(Tensor::from_data(inputs, &device), true, |_, _| {});
         let width = graph.value(graph.output).len();
         let cross_entropy = |targets: Vec<f32>, temperature: f32| {
@@ -407,12 +411,14 @@ impl Run<'_> {
     }
 
     /// What the teachers say of these examples, if there are teachers.
-    fn taught(&self, inputs: &TensorData) -> Option<Vec<f32>> {
+    fn taught(&self, part: &[usize], inputs: &TensorData) -> Option<Vec<f32>> {
+        let width = self.state.graph.value(self.state.graph.output).len();
         let ask = || {
             let x = Tensor::from_data(inputs.clone(), &self.device);
             self.teachers.targets(&x)
         };
-        (!self.teachers.is_empty()).then(ask)
+        let kept = self.teachers.kept(part, width);
+        kept.or_else(|| (!self.teachers.is_empty()).then(ask))
     }
 
     fn pull_back(&self, parameter: &Parameter, gradient: Vec<f32>) -> Vec<f32> {

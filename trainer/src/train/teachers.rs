@@ -4,13 +4,19 @@ use super::TrainError;
 use super::execute::{Network, host};
 use crate::data::Dataset;
 use crate::graph::Graph;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 
 /// Networks whose outputs are what another one learns to say (Ba & Caruana 2014; Hinton 2015).
 pub(super) struct Teachers<'a> {
     networks: Vec<Network<'a>>,
     temperature: f32,
+    /// What they say of every example, `[n, classes]`, where these are always the same.
+    said: Option<Vec<f32>>,
 }
+
+/// Examples that they are asked about at once.
+const BATCH: usize = 250;
 
 impl<'a> Teachers<'a> {
     pub(super) fn new(graphs: &'a [Graph], temperature: f64, device: &Device) -> Self {
@@ -18,7 +24,33 @@ impl<'a> Teachers<'a> {
         Self {
             networks: graphs.iter().map(network).collect(),
             temperature: temperature as f32,
+            said: None,
         }
+    }
+
+    /// Asks them about every example, once and for all.
+    pub(super) fn keep(&mut self, data: &Dataset, device: &Device) {
+        if self.is_empty() {
+            return;
+        }
+        let length = data.input_len().max(1);
+        let said: Vec<Vec<f32>> = data
+            .inputs
+            .par_chunks(length * BATCH)
+            .map(|inputs| {
+                let shape = [inputs.len() / length, length];
+                let inputs = TensorData::new(inputs.to_vec(), shape);
+                self.targets(&Tensor::from_data(inputs, device))
+            })
+            .collect();
+        self.said = Some(said.concat());
+    }
+
+    /// What was kept of these examples, of `width` classes, if anything was.
+    pub(super) fn kept(&self, places: &[usize], width: usize) -> Option<Vec<f32>> {
+        let said = self.said.as_ref()?;
+        let rows = places.iter().flat_map(|&i| &said[i * width..][..width]);
+        Some(rows.copied().collect())
     }
 
     /// Whether there are none, so that labels alone count.

@@ -44,7 +44,7 @@ impl<'s> Naive<'s> {
 
     fn bit(&mut self, learned: &mut Learned) -> bool {
         let Learned(p, seen) = *learned;
-        let p_4096 = p / 16 | 1;
+        let p_4096 = (p / 16) | 1;
         let bound = self.range / 4096 * p_4096;
         let bit = self.code < bound;
         let rate = 1 << seen.ilog2();
