@@ -186,7 +186,7 @@ fn network(seed: u64, freedom: f64) -> Result<Graph, Box<dyn Error>> {
         if layer.name == "fc8" {
             break;
         }
-        x = graph.push(&format!("{}.relu", layer.name), Op::Relu, &[x])?;
+        x = graph.push(format!("{}.relu", layer.name), Op::Relu, &[x])?;
         if matches!(layer.name, "conv1" | "conv2" | "conv5") {
             x = pool(&mut graph, layer.name, x)?;
         }
@@ -210,7 +210,7 @@ fn pool(graph: &mut Graph, name: &str, x: ValueId) -> Result<ValueId, Box<dyn Er
         window: Window::square(3, 2),
         dilation: [1, 1],
     };
-    Ok(graph.push(&format!("{name}.pool"), op, &[x])?)
+    Ok(graph.push(format!("{name}.pool"), op, &[x])?)
 }
 
 /// Weights by Student's distribution, scaled as He (2015) would, and small biases.
