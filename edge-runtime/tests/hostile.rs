@@ -9,7 +9,8 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-/// Every operator, and weights of every form but hashed and range-coded ones, whose readers have such tests of their own.
+/// Every operator, and weights of every form but hashed and range-coded ones, whose readers have such
+/// tests of their own.
 fn image() -> Vec<u8> {
     std::fs::read(concat!(
         env!("CARGO_MANIFEST_DIR"),
