@@ -57,6 +57,7 @@ impl Grid {
 
     /// Moves the steps by a change of their logarithms, which keeps them positive. To first order a
     /// step against `gradient / s` moves s itself against its gradient.
+    #[cfg(feature = "train")]
     pub(crate) fn move_steps(&mut self, logarithms: &[f32]) {
         let bounded = |l: &f32| l.exp().clamp(LEAST_STEP, f32::MAX);
         self.scale
