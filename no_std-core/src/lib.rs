@@ -39,6 +39,7 @@ mod crc;
 mod cursor;
 pub mod functions;
 pub mod hash;
+#[cfg(feature = "hashed")]
 pub mod hashed;
 pub mod huffman;
 mod model;

@@ -8,6 +8,7 @@ use crate::bits::BitReader;
 #[cfg(feature = "context")]
 use crate::context::{Context, ContextReader, Signs};
 use crate::cursor::Cursor;
+#[cfg(feature = "hashed")]
 use crate::hashed::Hashed;
 use crate::huffman::{Code, Entry, LONGER, fields};
 
@@ -45,6 +46,7 @@ pub enum Values<'a> {
     Huffman(Code<'a>),
 }
 
+#[cfg(feature = "hashed")]
 impl Values<'_> {
     /// Bits of each value, where all have as many and at least one.
     const fn width(&self) -> Option<u8> {
@@ -139,6 +141,7 @@ impl<'a> Weights<'a> {
             _ => return Err(FormatError::LeftOut),
         };
         let length = cursor.size()?;
+        #[cfg(feature = "hashed")]
         if let Some(hashed) = hashed(&positions) {
             let bits = values.width().ok_or(FormatError::Encoding)?;
             if !hashed.fills(bits, length) {
@@ -180,7 +183,10 @@ impl<'a> Weights<'a> {
 
     /// Whether a hash says where the values stand.
     pub fn is_hashed(&self) -> bool {
-        hashed(&self.positions).is_some()
+        #[cfg(feature = "hashed")]
+        return hashed(&self.positions).is_some();
+        #[cfg(not(feature = "hashed"))]
+        false
     }
 
     /// The int8 weights of a plain matrix as bytes; the coded bits of any other.
@@ -271,10 +277,10 @@ impl<'a> Weights<'a> {
 }
 
 /// The hash of such weights.
+#[cfg(feature = "hashed")]
 #[inline(always)]
 fn hashed<'p>(positions: &'p Positions) -> Option<&'p Hashed> {
     match positions {
-        #[cfg(feature = "hashed")]
         Positions::Hashed(hashed) => Some(hashed),
         _ => None,
     }
