@@ -77,7 +77,8 @@ pub enum FormatError {
     Tensor,
     /// An operator unknown or with parameters out of range.
     Operator,
-    /// An operator, or a form of weights, that this build leaves out: its cargo feature is off.
+    /// An operator, or a form of weights or biases, that this build leaves out, its cargo feature being off;
+    /// or one that no build knows.
     LeftOut,
     /// A form of weights unknown or inconsistent.
     Encoding,

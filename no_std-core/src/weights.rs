@@ -71,6 +71,13 @@ pub struct Weights<'a> {
     stream: &'a [u8],
 }
 
+/// What another form means: in a build that leaves some out, it may be one of them.
+const UNKNOWN: FormatError = if cfg!(all(feature = "context", feature = "hashed")) {
+    FormatError::Encoding
+} else {
+    FormatError::LeftOut
+};
+
 /// Numbers of the forms in an image: positions in bits 0, 1 and 4, values in bits 2 and 3.
 pub mod form {
     /// Bits that say where weights stand.
@@ -124,7 +131,7 @@ impl<'a> Weights<'a> {
             form::INTEGER => Values::Integer(integer_bits(cursor.u8()?)?),
             form::INDEXED => indexed(cursor)?,
             form::HUFFMAN => Values::Huffman(Code::parse(cursor)?),
-            _ => return Err(FormatError::Encoding),
+            _ => return Err(UNKNOWN),
         };
         let positions = match form & form::POSITIONS {
             form::EVERY => Positions::Every,
@@ -134,11 +141,7 @@ impl<'a> Weights<'a> {
             form::CONTEXT => context(cursor, &values)?,
             #[cfg(feature = "hashed")]
             form::HASHED => Positions::Hashed(Hashed::parse(cursor, columns)?),
-            // Of a build that leaves forms out, what it does not know may be one of them.
-            _ if cfg!(all(feature = "context", feature = "hashed")) => {
-                return Err(FormatError::Encoding);
-            }
-            _ => return Err(FormatError::LeftOut),
+            _ => return Err(UNKNOWN),
         };
         let length = cursor.size()?;
         #[cfg(feature = "hashed")]

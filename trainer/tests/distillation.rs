@@ -6,7 +6,7 @@ mod common;
 mod networks;
 
 use networks::perceptron;
-use trainer::data::Dataset;
+use trainer::data::{Augment, Dataset};
 use trainer::graph::{Graph, Op, Parameter};
 use trainer::train::{NoHook, Optimizer, Progress, Schedule, TrainConfig, TrainError, distill};
 
@@ -173,4 +173,43 @@ fn examples_without_labels_teach_by_what_the_teachers_say_of_them_alone() {
         let error = refused.unwrap_err().to_string();
         assert!(error.contains("have no labels"), "{error}");
     }
+}
+
+/// Without distortion teachers are asked once; with it, at every step, here about the same inputs: what is
+/// the same in a mirror.
+#[test]
+fn teachers_asked_at_every_step_say_what_they_say_once() {
+    let mirrored = Dataset {
+        input_shape: vec![1, 1, 3],
+        inputs: vec![0.5, -1.0, 0.5, 0.25, 2.0, 0.25],
+        labels: vec![0, 2],
+        ..one_example(0)
+    };
+    let step = |flip: f32| {
+        let mut graph = student();
+        let config = TrainConfig {
+            epochs: 2,
+            batch: 1,
+            augment: Augment {
+                flip,
+                ..Augment::default()
+            },
+            temperature: 2.0,
+            ..TrainConfig::default()
+        };
+        let silent = Progress::Silent;
+        distill(
+            &mut graph,
+            &ensemble(),
+            &mirrored,
+            None,
+            &config,
+            &mut NoHook,
+            silent,
+        )
+        .unwrap();
+        graph
+    };
+    assert_eq!(step(0.0), step(1.0));
+    assert_ne!(step(0.0), student());
 }

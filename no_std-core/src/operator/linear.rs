@@ -22,6 +22,13 @@ pub struct Linear<'a> {
     biases: Integers<'a>,
 }
 
+/// What a number beyond those known means: in a build that leaves a coder out, it may be the coder's.
+const UNKNOWN: FormatError = if cfg!(feature = "context") {
+    FormatError::Operator
+} else {
+    FormatError::LeftOut
+};
+
 /// Bits of the flags before a matrix.
 pub mod linear_flag {
     /// A multiplier for each row.
@@ -91,11 +98,7 @@ impl<'a> Linear<'a> {
         [rows, columns]: [usize; 2],
     ) -> Result<Self, FormatError> {
         if flags > linear_flag::PER_CHANNEL || columns > MAX_ROW {
-            return Err(if cfg!(feature = "context") {
-                FormatError::Operator
-            } else {
-                FormatError::LeftOut
-            });
+            return Err(UNKNOWN);
         }
         let count = if flags == linear_flag::PER_CHANNEL {
             rows
@@ -210,18 +213,16 @@ pub mod integers {
 impl<'a> Integers<'a> {
     pub(super) fn parse(cursor: &mut Cursor<'a>, count: usize) -> Result<Self, FormatError> {
         let width = cursor.u8()?;
+        #[cfg(feature = "context")]
         if width >= integers::RICE {
-            #[cfg(feature = "context")]
             return Self::parse_coded(cursor, width);
-            #[cfg(not(feature = "context"))]
-            return Err(FormatError::LeftOut);
         }
         let (mut shift, mut bytes) = (0, &[][..]);
         if width > 0 {
             shift = cursor.u8()?;
             // width + shift ≤ 31 keeps every integer within −2³⁰ … 2³⁰ − 1.
             if width > 25 || width + shift.min(31) > 31 {
-                return Err(FormatError::Operator);
+                return Err(UNKNOWN);
             }
             let bits = count.checked_mul(width as usize);
             bytes = cursor.take(bits.ok_or(FormatError::Number)?.div_ceil(8))?;
