@@ -65,8 +65,7 @@ pub(super) struct StageArgs {
 /// How stages train.
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
-    /// Epochs of retraining altogether: the last stage that trains has one part of them, every one
-    /// before it two.
+    /// Epochs of each stage that trains; each has a usual number.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Distortion of training images: `default` (for digits), `none`, or amounts such as
@@ -210,41 +209,7 @@ impl TrainArgs {
             settings.trainings_mut().for_each(|t| t.augment = augment);
         }
         if let Some(epochs) = self.epochs {
-            let parts = parts(epochs, settings.trainings().count());
-            let trainings = settings.trainings_mut().zip(parts);
-            trainings.for_each(|(train, epochs)| train.epochs = epochs);
+            settings.trainings_mut().for_each(|t| t.epochs = epochs);
         }
-    }
-}
-
-/// Epochs of each training: one part for the last, two for every other, the first of which also takes
-/// what is left over.
-fn parts(epochs: usize, trainings: usize) -> Vec<usize> {
-    let all = (2 * trainings).saturating_sub(1).max(1);
-    let share = |place| match place + 1 {
-        last if last == trainings => epochs / all,
-        _ => 2 * epochs / all,
-    };
-    let mut parts: Vec<usize> = (0..trainings).map(share).collect();
-    let given: usize = parts.iter().sum();
-    if let Some(first) = parts.first_mut() {
-        *first += epochs - given;
-    }
-    parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn epochs_are_shared_out_to_the_last() {
-        assert!(parts(10, 0).is_empty());
-        assert_eq!(parts(10, 1), [10]);
-        assert_eq!(parts(10, 2), [7, 3]);
-        assert_eq!(parts(15, 2), [10, 5]);
-        assert_eq!(parts(2, 2), [2, 0]);
-        assert_eq!(parts(15, 3), [6, 6, 3]);
-        assert_eq!(parts(7, 3), [4, 2, 1]);
     }
 }
