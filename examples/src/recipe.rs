@@ -2,19 +2,21 @@
 //! seeds, in one TOML file. Every figure the documentation claims has one.
 
 mod cook;
+mod design;
+mod finished;
 
 pub use cook::forget;
+pub use design::Design;
+pub use finished::{Dish, Finished, Other, image, read_report};
 
-use compress::pipeline::Compressed;
-use compress::report::Report;
+use compress::pipeline::{Key, Stage};
 use compress::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use trainer::data::{DataSpec, Splits};
-use trainer::files::{parse_toml, write_atomically};
-use trainer::graph::Graph;
-use trainer::onnx::{self, WriteOptions};
-use trainer::train::{Measure, TrainConfig};
+use trainer::files::parse_toml;
+use trainer::names::meant;
+use trainer::train::TrainConfig;
 
 pub use trainer::command::Failure;
 
@@ -22,10 +24,16 @@ pub use trainer::command::Failure;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// A built-in architecture or a TOML file.
-    pub architecture: String,
-    /// Kind of data: `mnist` is looked for in the folder `mnist` of the data folder, and `wav:fsdd` in
-    /// its folder `fsdd`.
+    /// As on the command line.
+    #[serde(skip)]
+    pub name: String,
+    /// A hash of what it says, but for `records` and comments: the same for the same results.
+    #[serde(skip)]
+    pub key: String,
+    /// A built-in architecture, a TOML file, or a table like one.
+    pub architecture: Design,
+    /// Kind of data: `mnist` is looked for in the folder `mnist` of the data folder, `wav:fsdd` in its
+    /// folder `fsdd`, and `glyphs:N` nowhere.
     pub data: String,
     /// Networks that the float network learns from, and every stage of its compression.
     pub teacher: Option<Teacher>,
@@ -36,6 +44,9 @@ pub struct Recipe {
     pub baselines: Vec<Baseline>,
     /// Passes.
     pub compress: Settings,
+    /// What others have reached.
+    #[serde(default)]
+    pub records: Vec<Record>,
 }
 
 /// An ensemble, trained on labels.
@@ -43,7 +54,7 @@ pub struct Recipe {
 #[serde(deny_unknown_fields)]
 pub struct Teacher {
     /// As a recipe's.
-    pub architecture: String,
+    pub architecture: Design,
     /// How many of them, which differ in their seeds.
     #[serde(default = "one")]
     pub ensemble: usize,
@@ -62,13 +73,32 @@ pub struct Baseline {
     /// What it is, in a word or two.
     pub name: String,
     /// As a recipe's.
-    pub architecture: String,
-    /// Its training; the recipe's own unless given.
+    pub architecture: Design,
+    /// The stage whose training it gets, epochs, distortions and all; that of the float network unless
+    /// given.
+    pub like: Option<String>,
+    /// A training of its own instead.
     pub train: Option<TrainConfig>,
 }
 
+/// A published result to compare with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// What it is known as.
+    pub name: String,
+    /// Size, if it is known in bytes.
+    pub bytes: Option<usize>,
+    /// Size of the float network over its own.
+    pub ratio: Option<f64>,
+    /// Percent of the test examples.
+    pub error: Option<f64>,
+    /// Where it stands.
+    pub source: String,
+}
+
 /// The recipes, by name.
-pub const RECIPES: [(&str, &str); 6] = [
+pub const RECIPES: [(&str, &str); 9] = [
     (
         "lenet-300-100",
         include_str!("../recipes/lenet-300-100.toml"),
@@ -78,71 +108,102 @@ pub const RECIPES: [(&str, &str); 6] = [
         "lenet-300-100-record",
         include_str!("../recipes/lenet-300-100-record.toml"),
     ),
+    (
+        "lenet-5-record",
+        include_str!("../recipes/lenet-5-record.toml"),
+    ),
+    ("mnist-10k", include_str!("../recipes/mnist-10k.toml")),
     ("hashed-8", include_str!("../recipes/hashed-8.toml")),
     ("hashed-64", include_str!("../recipes/hashed-64.toml")),
+    ("mimic-30", include_str!("../recipes/mimic-30.toml")),
     (
         "spoken-digits",
         include_str!("../recipes/spoken-digits.toml"),
     ),
 ];
 
-/// A finished recipe.
-#[derive(Clone, Debug)]
-pub struct Dish {
-    /// The float network.
-    pub graph: Graph,
-    /// What became of it.
-    pub compressed: Compressed,
-    /// Its figures.
-    pub report: Report,
-    /// Teachers and baselines.
-    pub others: Vec<Other>,
-}
-
-/// A network beside the one that was compressed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Other {
-    /// `teacher-1`, or a baseline's name.
-    pub name: String,
-    /// Its weights and biases.
-    pub parameters: usize,
-    /// On the test split.
-    #[serde(flatten)]
-    pub measure: Measure,
-}
-
-/// What `report.json` holds.
-#[derive(Serialize)]
-struct Written<'d> {
-    #[serde(flatten)]
-    report: &'d Report,
-    others: &'d [Other],
-}
-
 impl Recipe {
-    /// A recipe by name.
+    /// A recipe by name, or that of a TOML file.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// When there is none of that name, or the file is wrong.
     pub fn find(name: &str) -> Result<Self, Failure> {
-        let names = || RECIPES.map(|(name, _)| name).join(", ");
-        let text = RECIPES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, text)| text);
-        let text =
-            text.ok_or_else(|| format!("unknown recipe '{name}'; expected one of {}", names()))?;
-        Ok(parse_toml(text).map_err(|e| format!("recipe '{name}', {e}"))?)
+        if let Some((_, text)) = RECIPES.iter().find(|(known, _)| *known == name) {
+            return Self::parse(name, text);
+        }
+        let path = Path::new(name);
+        if path.extension().is_none_or(|e| e != "toml") {
+            let (names, hint) = (RECIPES.map(|(name, _)| name), RECIPES.map(|(name, _)| name));
+            let (names, hint) = (names.join(", "), meant(name, hint));
+            let error = format!("unknown recipe '{name}'; expected {names}, or a TOML file{hint}");
+            return Err(error.into());
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {name}: {e}"))?;
+        let stem = path.file_stem().unwrap_or_default();
+        Self::parse(&stem.to_string_lossy(), &text)
+    }
+
+    /// The recipe that a text holds.
+    ///
+    /// # Errors
+    /// Naming the line that is wrong.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Failure> {
+        let wrong = |e| format!("recipe '{name}', {e}");
+        let mut recipe: Self = parse_toml(text).map_err(wrong)?;
+        let mut said: toml::Table = parse_toml(text).map_err(wrong)?;
+        said.remove("records");
+        let mut key = Key::of(&serde_json::to_string(&said)?)?;
+        for file in recipe.designs().filter_map(Design::file) {
+            key = key.and(&std::fs::read(file).unwrap_or_default())?;
+        }
+        (recipe.name, recipe.key) = (name.to_owned(), key.to_string());
+        Ok(recipe)
+    }
+
+    fn designs(&self) -> impl Iterator<Item = &Design> {
+        let teacher = self.teacher.iter().map(|t| &t.architecture);
+        let baselines = self.baselines.iter().map(|b| &b.architecture);
+        std::iter::once(&self.architecture)
+            .chain(teacher)
+            .chain(baselines)
+    }
+
+    /// Every training, to be changed.
+    pub fn trainings_mut(&mut self) -> impl Iterator<Item = &mut TrainConfig> {
+        let teacher = self.teacher.iter_mut().map(|t| &mut t.train);
+        let baselines = self.baselines.iter_mut().flat_map(|b| &mut b.train);
+        let own = std::iter::once(&mut self.train);
+        own.chain(teacher)
+            .chain(self.compress.trainings_mut())
+            .chain(baselines)
+    }
+
+    /// What a baseline is trained by.
+    ///
+    /// # Errors
+    /// When the stage that it is to be trained like is not there, or does not train.
+    fn training<'r>(&'r self, baseline: &'r Baseline) -> Result<&'r TrainConfig, Failure> {
+        let Some(like) = &baseline.like else {
+            return Ok(baseline.train.as_ref().unwrap_or(&self.train));
+        };
+        let name = &baseline.name;
+        if baseline.train.is_some() {
+            let error = format!("baseline '{name}' has both `like` and `train`; leave one out");
+            return Err(error.into());
+        }
+        let mut stages = self.compress.stages.iter().filter(|s| s.name() == like);
+        let training = stages.find_map(Stage::training);
+        Ok(training.ok_or_else(|| {
+            format!(
+                "baseline '{name}' is to be trained like '{like}', which is no stage that trains"
+            )
+        })?)
     }
 
     /// The same with another seed for every random choice.
     pub fn with_seed(mut self, seed: u64) -> Self {
-        self.train.seed = seed;
         self.compress.seed = seed;
-        let teacher = self.teacher.iter_mut().map(|t| &mut t.train);
-        let baselines = self.baselines.iter_mut().flat_map(|b| &mut b.train);
-        let trainings = self.compress.trainings_mut().chain(teacher);
-        trainings.chain(baselines).for_each(|t| t.seed = seed);
+        self.trainings_mut().for_each(|train| train.seed = seed);
         self
     }
 
@@ -155,48 +216,29 @@ impl Recipe {
             .data
             .split_once(':')
             .unwrap_or((&self.data, &self.data));
-        let spec = format!("{kind}:{}", folder.join(place).display());
-        Ok(spec.parse::<DataSpec>()?.load()?)
-    }
-}
-
-impl Dish {
-    /// Writes `model.onnx` (float, before compression), `model.pith` and `report.json`, and deletes what
-    /// they were made of.
-    ///
-    /// # Errors
-    /// When a file cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<(), Failure> {
-        let written = Written {
-            report: &self.report,
-            others: &self.others,
+        let spec = match kind {
+            "glyphs" => self.data.clone(),
+            _ => format!("{kind}:{}", folder.join(place).display()),
         };
-        onnx::write(
-            &self.graph,
-            &folder.join("model.onnx"),
-            WriteOptions::default(),
-        )?;
-        write_atomically(&folder.join("model.pith"), &self.compressed.encoded.bytes)?;
-        write_atomically(
-            &folder.join("report.json"),
-            serde_json::to_string_pretty(&written)?.as_bytes(),
-        )?;
-        forget(folder);
-        Ok(())
+        Ok(spec.parse::<DataSpec>()?.load()?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trainer::arch::Architecture;
 
     #[test]
     fn every_recipe_reads_and_is_within_its_ranges() {
         for (name, _) in RECIPES {
             let recipe = Recipe::find(name).expect(name);
             recipe.compress.check().expect(name);
-            Architecture::resolve(&recipe.architecture).expect(name);
+            for design in recipe.designs() {
+                design.resolve().expect(name);
+            }
+            for baseline in &recipe.baselines {
+                recipe.training(baseline).expect(name);
+            }
             assert!(
                 recipe.compress.hold_out > 0,
                 "{name} must make its choices on held-out examples"

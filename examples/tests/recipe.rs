@@ -35,7 +35,7 @@ fn cook(text: &str, data: &Splits, folder: &Path, cache: Option<&Path>) -> Dish 
 /// Seconds that a stage took: the same number where its result was taken from an earlier run, which no
 /// two runs share otherwise.
 fn seconds(dish: &Dish, stage: usize) -> f64 {
-    dish.report.stages[stage].seconds
+    dish.finished.report.stages[stage].seconds
 }
 
 #[test]

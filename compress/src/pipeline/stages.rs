@@ -187,6 +187,11 @@ impl Stage {
         Self::NAMES.iter().find(of).is_some()
     }
 
+    /// Its training, if it has one.
+    pub fn training(&self) -> Option<&TrainConfig> {
+        self.pass().training()
+    }
+
     /// Its place in the usual order.
     pub(crate) fn rank(&self) -> usize {
         let place = Self::NAMES.iter().position(|name| *name == self.name());

@@ -34,7 +34,7 @@ fn main() -> std::process::ExitCode {
 fn run() -> Result<(), Failure> {
     let started = Instant::now();
     print("Pith quickstart: LeNet-300-100 on 10,000 synthetic digits\n")?;
-    let recipe: Recipe = toml::from_str(RECIPE)?;
+    let recipe = Recipe::parse("quickstart", RECIPE)?;
     let splits = recipe.data.parse::<DataSpec>()?.load()?;
     let folder = folder()?;
     // It always starts anew: a checkpoint of an interrupted run would be refused.
@@ -83,7 +83,10 @@ struct Check {
 
 fn errors(dish: &Dish) -> (f64, f64) {
     let value = |sized: &compress::report::Sized| sized.measure.as_ref().map_or(100.0, |m| m.value);
-    (value(&dish.report.float), value(&dish.report.image))
+    (
+        value(&dish.finished.report.float),
+        value(&dish.finished.report.image),
+    )
 }
 
 fn accuracy(dish: &Dish) -> Check {
@@ -101,9 +104,9 @@ fn ratio(dish: &Dish) -> Check {
         what: "at least 75 times smaller",
         found: format!(
             "{} bytes, {:.1} times smaller",
-            dish.report.image.bytes, dish.report.ratio
+            dish.finished.report.image.bytes, dish.finished.report.ratio
         ),
-        passed: dish.report.ratio >= 75.0,
+        passed: dish.finished.report.ratio >= 75.0,
     }
 }
 
@@ -174,7 +177,7 @@ fn table(dish: &Dish, checks: &[Check]) -> Result<(), Failure> {
         "\n{:<10} {:>8}  {:>10}  {:>18}",
         "stage", "seconds", "bytes", "held-out error"
     ))?;
-    for stage in &dish.report.stages {
+    for stage in &dish.finished.report.stages {
         let bytes = if stage.bytes == 0 {
             "-".to_owned()
         } else {

@@ -1,11 +1,12 @@
 //! Teachers, the network itself, its compression, and what it is compared with, one after the other.
 
-use super::{Dish, Failure, Other, Recipe};
+use super::finished::peak_bytes;
+use super::{Design, Dish, Failure, Finished, Other, Recipe};
 use compress::pipeline::{Checkpoints, Examples, Figures, Key, compress};
 use compress::report::Report;
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Instant;
-use trainer::arch::Architecture;
 use trainer::data::{Dataset, Splits};
 use trainer::graph::Graph;
 use trainer::train::{
@@ -44,6 +45,11 @@ impl Recipe {
         cache: Option<&Path>,
         resume: bool,
     ) -> Result<Dish, Failure> {
+        let started = Instant::now();
+        // Refused before any time is spent.
+        for baseline in &self.baselines {
+            self.training(baseline)?;
+        }
         let (train, held_out) = splits
             .train
             .hold_out(self.compress.hold_out, self.compress.seed);
@@ -58,6 +64,7 @@ impl Recipe {
             held_out,
             folder,
             checkpoints,
+            seconds: Cell::new(0.0),
         };
         let teachers = self.teachers(&kitchen)?;
         let (graph, seconds) = kitchen.train(TRAIN, &self.architecture, &teachers, &self.train)?;
@@ -69,15 +76,23 @@ impl Recipe {
         };
         let (examples, checkpoints) = (Examples::Data(&splits.train), &kitchen.checkpoints);
         let mut compressed = compress(&graph, &teachers, examples, &self.compress, checkpoints)?;
+        let stages: f64 = compressed.stages.iter().map(|s| s.seconds).sum();
         compressed.stages.insert(0, trained);
         let mut report = Report::new(&graph, self.train.seed, &compressed);
         report.measure(&graph, &compressed.encoded.bytes, &splits.test)?;
         let others = self.others(&kitchen, &teachers, &splits.test)?;
+        let trained = stages + kitchen.seconds.get();
         Ok(Dish {
             graph,
             compressed,
-            report,
-            others,
+            finished: Finished {
+                report,
+                recipe: self.name.clone(),
+                recipe_key: self.key.clone(),
+                seconds: trained.max(started.elapsed().as_secs_f64()),
+                peak_memory_bytes: peak_bytes(),
+                others,
+            },
         })
     }
 
@@ -108,8 +123,7 @@ impl Recipe {
             .map(|(place, graph)| (teacher_name(place), graph.clone()))
             .collect();
         for baseline in &self.baselines {
-            let (name, config) = (&baseline.name, baseline.train.as_ref());
-            let config = config.unwrap_or(&self.train);
+            let (name, config) = (&baseline.name, self.training(baseline)?);
             let (graph, _) = kitchen.train(name, &baseline.architecture, &[], config)?;
             all.push((name.clone(), graph));
         }
@@ -135,6 +149,8 @@ struct Kitchen<'f> {
     held_out: Dataset,
     folder: &'f Path,
     checkpoints: Checkpoints,
+    /// That all of its trainings took, those of earlier runs too.
+    seconds: Cell<f64>,
 }
 
 impl Kitchen<'_> {
@@ -151,12 +167,24 @@ impl Kitchen<'_> {
     fn train(
         &self,
         name: &str,
-        architecture: &str,
+        design: &Design,
+        teachers: &[Graph],
+        config: &TrainConfig,
+    ) -> Result<(Graph, f64), Failure> {
+        let trained = self.trained(name, design, teachers, config)?;
+        self.seconds.set(self.seconds.get() + trained.1);
+        Ok(trained)
+    }
+
+    fn trained(
+        &self,
+        name: &str,
+        design: &Design,
         teachers: &[Graph],
         config: &TrainConfig,
     ) -> Result<(Graph, f64), Failure> {
         let train = &self.train;
-        let architecture = Architecture::resolve(architecture)?;
+        let architecture = design.resolve()?;
         let mut graph = architecture.build(&train.input_shape, train.classes, config.seed)?;
         graph.metadata.extend(train.metadata.clone());
         let settings = serde_json::to_string(config)?;
