@@ -203,22 +203,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn competitive_learning_finds_clusters_that_are_fairly_shared() {
-        let values = clustered();
-        let points: Vec<&[f32]> = values.chunks(2).collect();
-        let rule = Competition {
-            alpha: 0.1,
-            gamma: 0.05,
-            epochs: 20,
-        };
-        // Whatever points it begins at, four of one cluster too.
-        for seed in 0..10 {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            assert_finds_the_clusters(&Codebook::competitive(&points, 4, 2, rule, &mut rng));
-        }
-    }
-
     /// The second place of an entry is the mean of the points that have one.
     #[test]
     fn short_points_count_where_they_are() {

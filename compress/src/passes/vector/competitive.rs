@@ -80,6 +80,7 @@ impl Competition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand_chacha::rand_core::SeedableRng;
 
     /// Worked by hand: W = 0, 10; α = 1/2, γ = 2. The distance counts, not its square: at X = 6 unit 1
     /// is nearer (4 against 6) and wins by squares too; after three wins of unit 1, unit 0 has 6 over its
@@ -119,14 +120,33 @@ mod tests {
         assert_eq!(units.values, [1.5, 2.0, 0.0, 0.0]);
     }
 
-    /// γ = 0 is plain competitive learning: a unit that is never nearest never wins.
+    /// Two clusters and two units, one of them far from both: γ brings it to one; without, which is plain
+    /// competitive learning, it never wins, and the other ends between the clusters.
     #[test]
-    fn without_gamma_an_unused_unit_stays() {
-        let mut units = Units::new(vec![0.0, 10.0], 1);
-        for _ in 0..100 {
-            assert_eq!(units.show(&[1.0], 0.5, 0.0), 0);
-        }
-        assert_eq!(units.values[1], 10.0);
-        assert_eq!(units.advantages, [0.0, 0.0]);
+    fn gamma_leaves_no_unit_unused() {
+        let values: Vec<f32> = (0..200)
+            .map(|i| (i % 2) as f32 * 2.0 - 1.0 + (i / 2) as f32 / 1000.0)
+            .collect();
+        let points: Vec<&[f32]> = values.chunks(1).collect();
+        let learn = |gamma| {
+            let rule = Competition {
+                alpha: 0.3,
+                gamma,
+                epochs: 20,
+            };
+            let mut rng = ChaCha8Rng::seed_from_u64(1);
+            let mut units = rule.learn(&points, vec![0.9, 10.0], 1, &mut rng);
+            units.sort_unstable_by(f32::total_cmp);
+            units
+        };
+        let plain = learn(0.0);
+        assert!(plain[0].abs() < 0.5 && plain[1] == 10.0, "{plain:?}");
+        let fair = learn(0.05);
+        let means = [-0.95, 1.05];
+        let off = fair
+            .iter()
+            .zip(means)
+            .map(|(unit, mean)| (unit - mean).abs());
+        assert!(off.fold(0.0, f32::max) < 0.05, "{fair:?}");
     }
 }

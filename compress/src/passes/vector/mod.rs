@@ -62,8 +62,8 @@ impl Default for Vector {
             entries: 64,
             parts: 1,
             start: VectorStart::default(),
-            alpha: 0.1,
-            gamma: 0.1,
+            alpha: 0.3,
+            gamma: 0.03,
             reassign: 0.0,
             skip: Vec::new(),
             train: TrainConfig {
@@ -260,6 +260,9 @@ fn follow(weights: &VectorWeights, values: Vec<f32>) -> Result<VectorWeights, St
         });
     Ok(assigned(moved.collect(), &cut_values, cut, sizes)?.loosened(values))
 }
+
+#[cfg(test)]
+mod tests;
 
 impl Pass for Vector {
     fn effect(&self) -> Effect {
