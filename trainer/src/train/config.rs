@@ -23,6 +23,12 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
+    /// Whether it keeps running means of the gradients' squares.
+    pub fn keeps_squares(self) -> bool {
+        use Optimizer::{Adam, AdamW, Lamb, RmsProp};
+        matches!(self, Adam | AdamW | Lamb | RmsProp)
+    }
+
     /// A learning rate that usually works.
     pub fn default_learning_rate(self) -> f64 {
         match self {

@@ -30,6 +30,21 @@ pub trait Hook {
     /// # Errors
     /// A reason to stop, in one line.
     fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String>;
+
+    /// As [`Hook::update`], for those who want to know how much the loss minds each weight: for every
+    /// parameter the running means of the squares of its free values' gradients, as the optimizer keeps
+    /// them for its steps; empty before the first one and under rules that keep none.
+    ///
+    /// # Errors
+    /// As [`Hook::update`].
+    fn update_by(
+        &mut self,
+        progress: f64,
+        graph: &mut Graph,
+        _squares: &[&[f32]],
+    ) -> Result<(), String> {
+        self.update(progress, graph)
+    }
 }
 
 /// Changes nothing.
@@ -227,7 +242,8 @@ impl Run<'_> {
             self.save()?;
         }
         self.progress.finish();
-        hook.update(1.0, &mut self.state.graph)
+        let squares = self.state.optimizer.squares();
+        hook.update_by(1.0, &mut self.state.graph, &squares)
             .map_err(TrainError::Hook)?;
         let mut epoch = self.state.epoch;
         if let Some((error, best)) = self.state.best.take() {
@@ -281,7 +297,8 @@ impl Run<'_> {
             let at = self.state.epoch * self.steps + step;
             let done = at as f64 / (self.config.epochs * self.steps) as f64;
             if at.is_multiple_of(hook.every()) {
-                hook.update(done, &mut self.state.graph)
+                let squares = self.state.optimizer.squares();
+                hook.update_by(done, &mut self.state.graph, &squares)
                     .map_err(TrainError::Hook)?;
             }
             let rate = self.config.rate(done, &self.state.history);

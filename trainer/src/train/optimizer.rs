@@ -51,6 +51,11 @@ impl Memory {
 }
 
 impl State {
+    /// For each parameter the running means of its gradients' squares; empty where there are none.
+    pub(super) fn squares(&self) -> Vec<&[f32]> {
+        self.memories.iter().map(|m| m.second.as_slice()).collect()
+    }
+
     /// Moves every parameter that has a gradient. A parameter whose number of free values changed
     /// starts with an empty memory.
     pub(super) fn update(

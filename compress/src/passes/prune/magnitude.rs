@@ -13,8 +13,19 @@ pub enum Amounts {
     /// One threshold for the whole network on scores that do not depend on a layer's scale
     /// (LAMP; Lee et al. 2021), so that this share of all weights goes.
     Adaptive(f64),
+    /// One threshold for the whole network on what the loss minds (optimal brain damage with the Fisher
+    /// information's diagonal; LeCun et al. 1990, Theis et al. 2018), so that this share of all weights
+    /// goes: a weight's square times the mean square of its gradient, given for every parameter.
+    Fisher(f64, Vec<Vec<f32>>),
     /// A share for each weight matrix, in order of the nodes.
     PerLayer(Vec<f64>),
+}
+
+impl Amounts {
+    /// Whether nothing is known yet of what the loss minds.
+    pub(super) fn unknown(&self) -> bool {
+        matches!(self, Amounts::Fisher(_, squares) if squares.is_empty())
+    }
 }
 
 /// The weight matrices and filter banks of a graph, in order of its nodes.
@@ -86,6 +97,15 @@ fn masks(
         Amounts::Global(share) => highest(&magnitudes.collect::<Vec<_>>(), at(*share)),
         Amounts::Adaptive(share) => {
             let scores = magnitudes.map(|m| adaptive_scores(&m));
+            let scores: Vec<_> = scores.zip(&ids).map(in_blocks).collect();
+            highest(&scores, at(*share))
+        }
+        Amounts::Fisher(share, squares) => {
+            let scores = values.iter().zip(&ids).map(|(values, id)| {
+                let squares = &squares[id.0];
+                let minded = values.iter().zip(squares).map(|(w, s)| w * w * s);
+                minded.collect::<Vec<f32>>()
+            });
             let scores: Vec<_> = scores.zip(&ids).map(in_blocks).collect();
             highest(&scores, at(*share))
         }
@@ -189,6 +209,16 @@ mod tests {
         }
         prune(&mut graph, &Amounts::Global(0.5), 1.0);
         assert_eq!(graph.parameters[0].materialize()[0], 0.0);
+    }
+
+    #[test]
+    fn what_the_loss_minds_least_goes_first() {
+        let mut graph = two_layers();
+        // w² times these: .04, .25, .09, .04 and .08, 0, 1, .9.
+        let squares = vec![vec![4.0, 1.0, 1.0, 0.01], vec![2.0, 0.0, 1.0, 0.1]];
+        prune(&mut graph, &Amounts::Fisher(0.5, squares), 1.0);
+        assert_eq!(graph.parameters[0].materialize(), [0.0, -0.5, 0.3, 0.0]);
+        assert_eq!(graph.parameters[1].materialize(), [0.0, 0.0, 1.0, -3.0]);
     }
 
     #[test]

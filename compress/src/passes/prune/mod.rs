@@ -29,6 +29,9 @@ pub enum PruneBy {
     Global,
     /// One threshold on scores relative to each layer's own weights (LAMP): the command line's choice.
     Adaptive,
+    /// One threshold on how much the loss minds: squares of weights times those of their gradients, as
+    /// the optimizer keeps them (optimal brain damage); needs data.
+    Fisher,
     /// Amounts per layer from a sensitivity scan on held-out examples.
     Sensitivity,
 }
@@ -40,6 +43,7 @@ impl std::str::FromStr for PruneBy {
         let known = [
             ("global", PruneBy::Global),
             ("adaptive", PruneBy::Adaptive),
+            ("fisher", PruneBy::Fisher),
             ("sensitivity", PruneBy::Sensitivity),
         ];
         trainer::names::find(name, &known)
@@ -129,6 +133,7 @@ impl Prune {
                 let amounts = sensitivity::amounts(&curves, self.sparsity);
                 Ok(Amounts::PerLayer(amounts))
             }
+            (PruneBy::Fisher, _) => Ok(Amounts::Fisher(self.sparsity, Vec::new())),
             (PruneBy::Adaptive, _) => Ok(Amounts::Adaptive(self.sparsity)),
             _ => Ok(Amounts::Global(self.sparsity)),
         }
@@ -167,6 +172,11 @@ impl Pass for Prune {
         if given.len() > 1 {
             let range = "one of pattern, block and regrow";
             return wrong("the form of prune", range, given.join(" and "));
+        }
+        if self.by == PruneBy::Fisher && !self.train.optimizer.keeps_squares() {
+            let range = "adam, adamw, lamb or rmsprop where prune.by is fisher";
+            let value = format!("{:?}", self.train.optimizer).to_lowercase();
+            return wrong("prune.train.optimizer", range, value);
         }
         if self.pattern.is_some() && !self.layers.is_empty() {
             return wrong(
@@ -232,6 +242,7 @@ impl Schedule<'_> {
                 let share = course.at(pattern.share(), progress);
                 prune_pattern(graph, pattern.kept(share), pattern.of);
             }
+            None if self.amounts.unknown() => {}
             None => {
                 let at = |share| course.at(share, progress);
                 prune_blocks(graph, &self.amounts, self.settings.block, at);
@@ -265,5 +276,17 @@ impl Hook for Schedule<'_> {
             Some(examples) => self.regrow(progress, graph, examples),
             None => Ok(()),
         }
+    }
+
+    fn update_by(
+        &mut self,
+        progress: f64,
+        graph: &mut Graph,
+        now: &[&[f32]],
+    ) -> Result<(), String> {
+        if let Amounts::Fisher(_, squares) = &mut self.amounts {
+            *squares = now.iter().map(|s| s.to_vec()).collect();
+        }
+        self.update(progress, graph)
     }
 }

@@ -1,7 +1,11 @@
 //! A graph's operators on burn tensors. Values are `[batch, elements]` and take their rank inside
 //! each operator.
 
+mod batch_normalization;
+mod columns;
+mod convolution;
 mod elementwise;
+mod flex;
 mod layout;
 mod linear;
 mod normalization;

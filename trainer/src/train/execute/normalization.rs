@@ -1,6 +1,7 @@
 //! Elements scaled by what others are.
 
-use super::{Mode, Network, host};
+use super::batch_normalization::{Moments, normalize_batch};
+use super::{Mode, Network};
 use crate::graph::strides::Split;
 use crate::graph::{Node, Op};
 use burn::tensor::{Tensor, TensorData, activation};
@@ -65,29 +66,21 @@ impl Network<'_> {
         let [batch, elements] = x.dims();
         let channels = self.graph.parameter(scale).len();
         let x = x.reshape([batch, channels, elements / channels.max(1)]);
-        let column = |t: &Tensor<1>| t.clone().reshape([1, channels, 1]);
-        let (mean, variance) = match self.mode {
-            Mode::Inference => (
-                column(&self.parameters[mean.0]),
-                column(&self.parameters[variance.0]),
-            ),
-            Mode::Training(_) => {
-                let mean = x.clone().mean_dim(2).mean_dim(0);
-                let variance = (x.clone() - mean.clone())
-                    .powf_scalar(2.0)
-                    .mean_dim(2)
-                    .mean_dim(0);
-                self.statistics.push(BatchStatistics {
-                    node: place,
-                    count: (batch * elements / channels.max(1)) as f32,
-                    mean: host(mean.clone().reshape([channels])),
-                    variance: host(variance.clone().reshape([channels])),
-                });
-                (mean, variance)
-            }
-        };
-        let normal = (x - mean) / (variance + epsilon).sqrt();
-        let y = normal * column(&self.parameters[scale.0]) + column(&self.parameters[bias.0]);
+        let parameter = |id| self.parameter(id);
+        if let Mode::Training(_) = self.mode {
+            let (y, Moments { mean, variance }) =
+                normalize_batch(x, parameter(scale), parameter(bias), epsilon);
+            self.statistics.push(BatchStatistics {
+                node: place,
+                count: (batch * elements / channels.max(1)) as f32,
+                mean,
+                variance,
+            });
+            return y.reshape([batch, elements]);
+        }
+        let column = |id| parameter(id).reshape([1, channels, 1]);
+        let normal = (x - column(mean)) / (column(variance) + epsilon).sqrt();
+        let y = normal * column(scale) + column(bias);
         y.reshape([batch, elements])
     }
 

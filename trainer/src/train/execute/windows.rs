@@ -1,9 +1,10 @@
 //! Windows that slide over a plane.
 
 use super::Network;
+use super::convolution::conv2d;
 use crate::graph::strides::Split;
 use crate::graph::{Node, Op, ParamId, Window};
-use burn::tensor::module::{avg_pool2d, conv_transpose2d, conv2d, max_pool2d};
+use burn::tensor::module::{avg_pool2d, conv_transpose2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, ConvTransposeOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, TensorData};
 
