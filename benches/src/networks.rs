@@ -502,6 +502,7 @@ impl Builder {
             shape: vec![rows, columns],
             rows,
             hashed: None,
+            vectors: None,
             columns,
             weights: (0..rows * columns)
                 .map(|_| self.weights.draw(&mut self.random))

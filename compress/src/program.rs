@@ -317,6 +317,15 @@ impl Kind {
     }
 }
 
+/// Rows of vectors from codebooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vectors {
+    /// Weights of a vector; the last one of a row may be shorter.
+    pub dimension: usize,
+    /// Vectors of a row that one codebook serves.
+    pub span: usize,
+}
+
 /// A matrix of int8 weights with what turns its sums into int8 activations.
 #[derive(Clone, Debug)]
 pub struct Linear {
@@ -332,6 +341,8 @@ pub struct Linear {
     pub weights: Vec<i8>,
     /// The hash that the weights came from, if any.
     pub hashed: Option<Hashed>,
+    /// How rows are cut into the vectors of which the weights are made, if they are.
+    pub vectors: Option<Vectors>,
     /// One for all rows, or one per row.
     pub multipliers: Vec<Multiplier>,
     /// Per row, at the accumulators' scale, input zero point folded in.

@@ -113,6 +113,67 @@ fn steps_of_few_bits_are_learned() {
     assert_eq!(stages[0]["name"], "grid");
 }
 
+/// A trained network keeps most of what it knows in an eighth of its bytes and less, and the vectors survive
+/// the way through ONNX.
+#[test]
+fn vectors_take_the_bytes_of_codebooks_and_indices() {
+    let t = open();
+    t.says(&format!(
+        "compress --prune=0.01 --epochs 15 m.onnx --data {DATA} --onnx f.onnx --report f.json"
+    ));
+    let before = error(&t.json("f.json"));
+    let starts = [
+        "start = 'k-means'",
+        "start = 'competitive'",
+        "reassign = 0.5",
+    ];
+    for (place, start) in starts.into_iter().enumerate() {
+        t.write(
+            "c.toml",
+            format!(
+                "huffman = false\n[[stages]]\npass = 'vector'\ndimension = 8\nentries = 32\n\
+                 skip = ['fc3']\nparts = 2\n{start}\ntrain = {{ epochs = 5, batch = 32 }}"
+            ),
+        );
+        t.says(&format!(
+            "compress --config c.toml f.onnx --data {DATA} --report r.json --onnx v{place}.onnx"
+        ));
+        let report = t.json("r.json");
+        assert!(
+            error(&report) < before + 5.0,
+            "{start}: {before} {}",
+            error(&report)
+        );
+        // Two codebooks of 32 · 8 bytes, an index of five bits for every eighth of 32 · 784 weights. In the
+        // second layer 24 rows of two vectors a codebook allow no more than 12 entries.
+        assert_eq!(encodings(&report)[0], "vector-8+int5");
+        let (codebooks, indices) = (2 * 32 * 8, 32 * 784 / 8 * 5 / 8);
+        assert!((codebooks + indices + 7..=codebooks + indices + 8).contains(&bytes(&report, 0)));
+        let graph = onnx::read(&t.path(&format!("v{place}.onnx"))).expect("reads");
+        let entries = graph
+            .parameters
+            .iter()
+            .filter_map(|p| match &p.parametrization {
+                Parametrization::Vectors(weights) => Some((weights.cut().span, weights.entries())),
+                _ => None,
+            });
+        assert_eq!(entries.collect::<Vec<_>>(), [(49, 32), (2, 12)]);
+    }
+    t.refuses(
+        "compress --prune v0.onnx",
+        &["fc1", "vectors", "'prune' would undo"],
+    );
+    t.says("compress v0.onnx --no-huffman -o again.pith --report again.json");
+    assert_eq!(encodings(&t.json("again.json"))[0], "vector-8+int5");
+    // The flag, and what runs.
+    t.says(&format!(
+        "compress --vector=4x16 --epochs 2 f.onnx --data {DATA} -o four.pith --report four.json"
+    ));
+    assert!(encodings(&t.json("four.json"))[0].starts_with("vector-4+"));
+    t.says(&format!("compress eval four.pith --data {DATA} --json"));
+    assert!(t.says("compress inspect four.pith").contains("vector-4+"));
+}
+
 #[test]
 fn what_cannot_be_is_refused_in_one_line() {
     let t = open();
@@ -134,9 +195,34 @@ fn what_cannot_be_is_refused_in_one_line() {
         &format!("compress --prune --binary {data}"),
         &["stage 2 (binary)", "stage 1 (prune)", "lost"],
     );
+    t.refuses(
+        &format!("compress --prune --vector {data}"),
+        &["stage 2 (vector)", "stage 1 (prune)", "lost"],
+    );
+    t.refuses("compress --vector=0 m.onnx", &["--vector", "1 to 64", "0"]);
+    t.refuses("compress --vector=4by9 m.onnx", &["--vector", "4x64"]);
+    t.refuses(
+        "compress --vector=4x257 m.onnx",
+        &["vector.entries", "2 to 256", "257"],
+    );
     for (stage, words) in [
         ("pass = 'hash'\nskip = ['fc33']", ["fc33", "mean fc3"]),
         ("pass = 'hash'\nvalues = [1, 2]", ["2 entries", "3 layers"]),
+        ("pass = 'vector'\nparts = 0", ["vector.parts", "at least 1"]),
+        (
+            "pass = 'vector'\nentries = 1",
+            ["vector.entries", "2 to 256"],
+        ),
+        ("pass = 'vector'\nalpha = 2.0", ["vector.alpha", "0 to 1"]),
+        (
+            "pass = 'vector'\ngamma = -1.0",
+            ["vector.gamma", "0 to 1000"],
+        ),
+        ("pass = 'vector'\nskip = ['fc33']", ["fc33", "mean fc3"]),
+        (
+            "pass = 'vector'\nstart = 'random'",
+            ["random", "competitive"],
+        ),
         (
             "pass = 'hash'\nvalues = [1, 2, 999]",
             ["240 weights", "999 values"],

@@ -41,6 +41,7 @@ fn matrix(
         shape: vec![rows, columns],
         rows,
         hashed: None,
+        vectors: None,
         columns,
         biases: biases.collect(),
         weights,

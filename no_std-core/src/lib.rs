@@ -9,6 +9,7 @@
 //!  ├ Operator      what is computed from which to which       operator
 //!  │  └ Weights    coded rows: positions × values             weights
 //!  │     ├ Hashed  values chosen by a hash of the place       hashed, hash
+//!  │     ├ Vectors neighbours together, from codebooks         vector
 //!  │     ├ Code    canonical Huffman                          huffman
 //!  │     │  └ BitReader                                       bits
 //!  │     └ Context neighbours tell how likely a weight is     context
@@ -49,6 +50,8 @@ pub mod overlap;
 #[cfg(feature = "context")]
 pub mod range;
 pub mod tensor;
+#[cfg(feature = "vector")]
+pub mod vector;
 pub mod weights;
 
 pub use crc::crc32;

@@ -11,6 +11,8 @@ use crate::cursor::Cursor;
 #[cfg(feature = "hashed")]
 use crate::hashed::Hashed;
 use crate::huffman::{Code, Entry, LONGER, fields};
+#[cfg(feature = "vector")]
+use crate::vector::Vectors;
 
 /// Where weights stand.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,9 @@ pub enum Positions<'a> {
     /// Where an adaptive range code says, which says the values too, those of a codebook.
     #[cfg(feature = "context")]
     Context(Context),
+    /// Everywhere, several at once: the values are indices into codebooks of vectors.
+    #[cfg(feature = "vector")]
+    Vectors(Vectors<'a>),
 }
 
 /// What weights are.
@@ -72,7 +77,11 @@ pub struct Weights<'a> {
 }
 
 /// What another form means: in a build that leaves some out, it may be one of them.
-const UNKNOWN: FormatError = if cfg!(all(feature = "context", feature = "hashed")) {
+const UNKNOWN: FormatError = if cfg!(all(
+    feature = "context",
+    feature = "hashed",
+    feature = "vector"
+)) {
     FormatError::Encoding
 } else {
     FormatError::LeftOut
@@ -92,6 +101,8 @@ pub mod form {
     pub const CONTEXT: u8 = 3;
     /// [`Positions::Hashed`](super::Positions::Hashed)
     pub const HASHED: u8 = 1 << 4;
+    /// [`Positions::Vectors`](super::Positions::Vectors)
+    pub const VECTORS: u8 = 1 << 4 | 1;
     /// [`Values::Integer`](super::Values::Integer)
     pub const INTEGER: u8 = 0 << 2;
     /// [`Values::Indexed`](super::Values::Indexed)
@@ -141,6 +152,8 @@ impl<'a> Weights<'a> {
             form::CONTEXT => context(cursor, &values)?,
             #[cfg(feature = "hashed")]
             form::HASHED => Positions::Hashed(Hashed::parse(cursor, columns)?),
+            #[cfg(feature = "vector")]
+            form::VECTORS => Positions::Vectors(Vectors::parse(cursor, columns, &values)?),
             _ => return Err(UNKNOWN),
         };
         let length = cursor.size()?;
@@ -150,6 +163,12 @@ impl<'a> Weights<'a> {
             if !hashed.fills(bits, length) {
                 return Err(FormatError::Encoding);
             }
+        }
+        #[cfg(feature = "vector")]
+        if let Some(vectors) = vectors(&positions)
+            && !vectors.fills([rows, columns], &values, length)
+        {
+            return Err(FormatError::Encoding);
         }
         let mut weights = Self {
             rows,
@@ -189,6 +208,14 @@ impl<'a> Weights<'a> {
         #[cfg(feature = "hashed")]
         return hashed(&self.positions).is_some();
         #[cfg(not(feature = "hashed"))]
+        false
+    }
+
+    /// Whether codebooks hold vectors of weights.
+    pub fn is_vector(&self) -> bool {
+        #[cfg(feature = "vector")]
+        return vectors(&self.positions).is_some();
+        #[cfg(not(feature = "vector"))]
         false
     }
 
@@ -289,6 +316,16 @@ fn hashed<'p>(positions: &'p Positions) -> Option<&'p Hashed> {
     }
 }
 
+/// The codebooks of such weights.
+#[cfg(feature = "vector")]
+#[inline(always)]
+fn vectors<'p, 'a>(positions: &'p Positions<'a>) -> Option<&'p Vectors<'a>> {
+    match positions {
+        Positions::Vectors(vectors) => Some(vectors),
+        _ => None,
+    }
+}
+
 fn split(entries: &mut [Entry], count: usize) -> (&mut [Entry], &mut [Entry]) {
     entries.split_at_mut(count.min(entries.len()))
 }
@@ -373,6 +410,10 @@ impl Reader<'_, '_> {
         if let Some(hashed) = hashed(&self.weights.positions) {
             return self.dot_of_hashed(hashed, x);
         }
+        #[cfg(feature = "vector")]
+        if let Some(vectors) = vectors(&self.weights.positions) {
+            return self.dot_of_vectors(vectors, x);
+        }
         let mut sum = 0i32;
         self.row(&mut |column, weight| {
             let x = x.get(column).copied().unwrap_or(0) as i32;
@@ -406,6 +447,17 @@ impl Reader<'_, '_> {
                     reader.row(self.weights.columns, visit);
                 }
             }
+            #[cfg(feature = "vector")]
+            Positions::Vectors(vectors) => {
+                vectors.row(
+                    self.weights.columns,
+                    || self.index(),
+                    |column, entry| {
+                        let weights = entry.iter().map(|&w| w as i8 as i32);
+                        (column..).zip(weights).for_each(|(c, w)| visit(c, w));
+                    },
+                );
+            }
         }
     }
 
@@ -425,6 +477,33 @@ impl Reader<'_, '_> {
             sum = sum.wrapping_add(x * weight);
         });
         sum
+    }
+
+    /// [`dot`](Self::dot), a vector of weights at a time.
+    #[cfg(feature = "vector")]
+    #[inline(never)]
+    fn dot_of_vectors(&mut self, vectors: &Vectors, x: &[i8]) -> i32 {
+        let mut sum = 0i32;
+        vectors.row(
+            self.weights.columns,
+            || self.index(),
+            |column, entry| {
+                let x = x.get(column..).unwrap_or(&[]);
+                for (&x, &w) in x.iter().zip(entry) {
+                    sum = sum.wrapping_add(x as i32 * w as i8 as i32);
+                }
+            },
+        );
+        sum
+    }
+
+    /// The next index of a vector.
+    #[cfg(feature = "vector")]
+    fn index(&mut self) -> usize {
+        match &self.weights.values {
+            Values::Integer(bits) => self.bits.read(*bits as u32) as usize,
+            _ => self.value() as u8 as usize,
+        }
     }
 
     fn every(&mut self, visit: &mut dyn FnMut(usize, i32)) {

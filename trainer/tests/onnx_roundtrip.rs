@@ -9,8 +9,8 @@ use prost::Message;
 use tract_onnx::pb::ModelProto;
 use trainer::files::WriteError;
 use trainer::graph::{
-    Graph, Grid, HashedWeights, Op, Parameter, Parametrization, Quantization, SignWeights, ValueId,
-    Window, reference,
+    Cut, Graph, Grid, HashedWeights, Op, Parameter, Parametrization, Quantization, SignWeights,
+    ValueId, VectorWeights, Window, reference,
 };
 use trainer::onnx::{OnnxError, WriteOptions, read, read_bytes, write, write_bytes};
 
@@ -223,7 +223,7 @@ fn a_graph_without_operators() {
     assert_eq!(tract(&bytes, &[4], &[1.0; 4]).unwrap(), [1.0; 4]);
 }
 
-/// A layer of hashed, one of binary and one of ternary weights.
+/// A layer of hashed, one of binary, one of ternary weights and one of vectors.
 fn coded() -> Graph {
     let mut graph = Graph::new("coded", "x", &[8]);
     let forms = [
@@ -238,9 +238,13 @@ fn coded() -> Graph {
             ternary: true,
             channels: 1,
         }),
+        Parametrization::Vectors(
+            VectorWeights::new(noise(4, 18), vec![2, 0, 1, 1, 2, 0], CUT, [3, 4]).unwrap(),
+        ),
     ];
     let mut x = graph.input;
-    for (i, (form, shape)) in forms.into_iter().zip([[6, 8], [5, 6], [4, 5]]).enumerate() {
+    let shapes = [[6, 8], [5, 6], [4, 5], [3, 4]];
+    for (i, (form, shape)) in forms.into_iter().zip(shapes).enumerate() {
         let weight = graph.add_parameter(Parameter {
             name: format!("w{i}"),
             shape: shape.to_vec(),
@@ -253,8 +257,15 @@ fn coded() -> Graph {
     graph
 }
 
+/// Three weights of two channels and one, from two codebooks.
+const CUT: Cut = Cut {
+    dimension: 3,
+    span: 1,
+    channels: 2,
+};
+
 #[test]
-fn hashes_and_signs_survive() {
+fn hashes_signs_and_vectors_survive() {
     let graph = coded();
     for options in [PLAIN, HALF] {
         let again = read_bytes("coded.onnx", &write_bytes(&graph, options).unwrap()).unwrap();
@@ -264,8 +275,22 @@ fn hashes_and_signs_survive() {
         assert_eq!(hashed.hash().seed, 77);
         if options == PLAIN {
             assert_eq!(again.parameters[0], graph.parameters[0]);
+            assert_eq!(again.parameters[3], graph.parameters[3]);
         }
-        for (read, written) in again.parameters.iter().zip(&graph.parameters).skip(1) {
+        let Parametrization::Vectors(vectors) = &again.parameters[3].parametrization else {
+            panic!("the vectors are lost");
+        };
+        assert_eq!(
+            (vectors.cut(), vectors.indices()),
+            (CUT, &[2, 0, 1, 1, 2, 0][..])
+        );
+        for (read, written) in again
+            .parameters
+            .iter()
+            .zip(&graph.parameters)
+            .skip(1)
+            .take(2)
+        {
             let Parametrization::Signs(signs) = &read.parametrization else {
                 panic!("the signs are lost");
             };
@@ -282,7 +307,7 @@ fn hashes_and_signs_survive() {
 }
 
 #[test]
-fn hashes_and_signs_at_odds_with_the_weights_are_errors() {
+fn forms_at_odds_with_the_weights_are_errors() {
     let original = ModelProto::decode(&write_bytes(&coded(), PLAIN).unwrap()[..]).unwrap();
     for (weight, from, to) in [
         (0, "\"seed\":77", "\"seed\":78"),
@@ -293,6 +318,15 @@ fn hashes_and_signs_at_odds_with_the_weights_are_errors() {
         (1, "\"channels\":5", "\"channels\":4"),
         (1, "\"channels\":5", "\"channels\":1"),
         (2, "\"ternary\":true", "\"ternary\":false"),
+        (3, "\"entries\":3", "\"entries\":2"),
+        (3, "\"entries\":3", "\"entries\":4294967295"),
+        (3, "\"indices\":\"", "\"indices\":\"00"),
+        (3, "\"codebooks\":\"", "\"codebooks\":\"00000000"),
+        (3, "\"dimension\":3", "\"dimension\":0"),
+        (3, "\"dimension\":3", "\"dimension\":2"),
+        (3, "\"span\":1", "\"span\":2"),
+        (3, "\"channels\":2", "\"channels\":0"),
+        (3, "\"channels\":2", "\"channels\":4"),
     ] {
         let (mut model, key) = (original.clone(), format!("pith.parameter.w{weight}"));
         let mut properties = model.metadata_props.iter_mut();

@@ -3,10 +3,11 @@
 use crate::pipeline::{Stage, StagePass};
 use crate::settings::{
     Binary, Channels, Hash, LearnedGrid, LowRank, Mimic, Pattern, Prune, PruneBy, Quantize,
-    RankOrEnergy, Settings, Signs, Ternary,
+    RankOrEnergy, Settings, Signs, Ternary, Vector,
 };
 use clap::Args;
 use std::path::PathBuf;
+use std::str::FromStr;
 use trainer::command::Failure;
 use trainer::data::Augment;
 
@@ -58,8 +59,31 @@ pub(super) struct StageArgs {
     /// Makes the weights between the first and the last layer −1, 0 or 1 times a scale per channel.
     #[arg(long)]
     ternary: bool,
+    /// Puts entries of a codebook per layer in the place of D neighbouring weights each, 4 and 64 entries
+    /// unless given.
+    #[arg(long, value_name = "D[xENTRIES]", num_args = 0..=1, require_equals = true, default_missing_value = "4x64")]
+    vector: Option<DimensionAndEntries>,
     #[command(flatten)]
     pub(super) train: TrainArgs,
+}
+
+/// What `--vector` is given: `4`, or `4x64`.
+#[derive(Clone, Copy, Debug)]
+struct DimensionAndEntries(usize, Option<usize>);
+
+impl FromStr for DimensionAndEntries {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |text: &str| {
+            text.parse()
+                .map_err(|_| "give weights of a vector, or weights and entries: 4 or 4x64")
+        };
+        match text.split_once('x') {
+            None => Ok(Self(number(text)?, None)),
+            Some((dimension, entries)) => Ok(Self(number(dimension)?, Some(number(entries)?))),
+        }
+    }
 }
 
 /// How stages train.
@@ -99,6 +123,7 @@ impl StageArgs {
             settings.only(Ternary(Signs::continued()))?;
         }
         self.quantize(settings)?;
+        self.vector(settings)?;
         let own = settings
             .stages
             .iter()
@@ -184,6 +209,15 @@ impl StageArgs {
             let hash = settings.only(Hash::default())?;
             hash.ratio = ratio;
             hash.values.clear();
+        }
+        Ok(())
+    }
+
+    fn vector(&self, settings: &mut Settings) -> Result<(), Failure> {
+        if let Some(DimensionAndEntries(dimension, entries)) = self.vector {
+            let vector = settings.only(Vector::continued())?;
+            vector.dimension = dimension;
+            vector.entries = entries.unwrap_or(vector.entries);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::image::{Layer, assemble, layers, source};
 use super::kinds::kind;
 use super::ledger::Ledger;
-use super::weights::{self, Written, hashed};
+use super::weights::{self, Written, hashed, vector};
 use crate::plan::ArenaPlan;
 use crate::program::{Linear, Operator, Program, Tensor};
 use no_std_core::Model;
@@ -59,6 +59,7 @@ pub(crate) fn encoding(stored: &Weights) -> String {
         Positions::Runs(_) => format!("runs+{values}"),
         Positions::Bitmap => format!("bitmap+{values}"),
         Positions::Hashed(_) => format!("hashed+{values}"),
+        Positions::Vectors(vectors) => format!("vector-{}+{values}", vectors.dimension),
         Positions::Context(_) => format!("context+{values}"),
     }
 }
@@ -85,8 +86,9 @@ pub fn recount(model: &Model) -> Option<Recount> {
         let stored = &stored.weights;
         let source = source(&program, op, linear);
         let (name, stream) = (encoding(stored), stored.stream());
-        let mut written =
-            weights::find(source, &name, stream).or_else(|| hashed::find(linear, &name, stream))?;
+        let written =
+            weights::find(source, &name, stream).or_else(|| hashed::find(linear, &name, stream));
+        let mut written = written.or_else(|| vector::find(linear, &name, stream))?;
         written.tight = tight;
         Some(written)
     };

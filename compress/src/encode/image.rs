@@ -3,7 +3,7 @@
 use super::ledger::{Category, Ledger};
 use super::operators;
 use super::order;
-use super::weights::{self, Coding, Source, Written, hashed};
+use super::weights::{self, Coding, Source, Written, hashed, vector};
 use super::writer::Writer;
 use crate::plan::{self, ArenaPlan};
 use crate::program::{Kind, Linear, Operator, Program, Tensor};
@@ -86,7 +86,7 @@ pub fn encode_each(
                 let best = weights::write(source(program, op, linear), coding);
                 match coding {
                     Coding::Plain => best,
-                    _ => hashed::or_hashed(best, linear),
+                    _ => vector::or_vectors(hashed::or_hashed(best, linear), linear, coding),
                 }
             };
             op.kind.linears().into_iter().map(written).collect()

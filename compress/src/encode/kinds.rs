@@ -1,6 +1,6 @@
 //! What an image's operators compute, back as parts of a program.
 
-use crate::program::{Block, Kind, Linear, Recurrent};
+use crate::program::{Block, Kind, Linear, Recurrent, Vectors};
 use no_std_core::operator;
 use no_std_core::weights::{Positions, Weights};
 
@@ -201,6 +201,12 @@ fn linear(place: String, stored: &operator::Linear, zero_point: i8, shape: Vec<u
         weights,
         hashed: match stored.weights.positions {
             Positions::Hashed(hashed) => Some(hashed),
+            _ => None,
+        },
+        vectors: match stored.weights.positions {
+            Positions::Vectors(no_std_core::vector::Vectors {
+                dimension, span, ..
+            }) => Some(Vectors { dimension, span }),
             _ => None,
         },
         multipliers: (0..distinct).map(|_| multipliers.take()).collect(),

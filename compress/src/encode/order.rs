@@ -83,11 +83,11 @@ fn collect(program: &Program, tensor: usize, readers: &mut Vec<usize>) -> Option
     let all = program.operators.iter().enumerate();
     for (place, op) in all.filter(|(_, op)| op.reads().any(|read| read == tensor)) {
         match &op.kind {
-            // A hash knows its inputs by their places.
+            // A hash knows its inputs by their places, a vector its neighbours.
             Kind::Dense(linear)
             | Kind::Conv {
                 linear, groups: 1, ..
-            } if linear.hashed.is_none() => {
+            } if linear.hashed.is_none() && linear.vectors.is_none() => {
                 readers.push(place);
             }
             Kind::MaxPool(_) | Kind::AveragePool { .. } | Kind::Clamp(_) | Kind::Table(_) => {

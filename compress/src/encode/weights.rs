@@ -1,6 +1,7 @@
 //! The cheapest form of a weight matrix: the sizes of all are counted, and the smallest is written.
 
 pub(super) mod hashed;
+pub(super) mod vector;
 
 use super::bits::BitWriter;
 use super::code::{Code, Counts, entropy_bits};
@@ -109,6 +110,16 @@ pub(super) fn write(source: Source, coding: Coding) -> Written {
     }
 }
 
+/// The smallest of a form and others.
+fn smaller(best: Written, others: impl Iterator<Item = Written>) -> Written {
+    let tight = best.tight;
+    let smallest = others.fold(
+        best,
+        |best, next| if next.len() < best.len() { next } else { best },
+    );
+    Written { tight, ..smallest }
+}
+
 /// Bytes of a matrix in its smallest form, alone in an image.
 pub(crate) fn coded_bytes(weights: &[i8], columns: usize) -> usize {
     let source = Source {
@@ -158,6 +169,8 @@ enum Positions {
     Context(Coded),
     /// Values of groups, in their order; a hash says where they stand.
     Hashed,
+    /// Indices of vectors of so many weights.
+    Vectors(usize),
 }
 
 impl Form {
@@ -174,12 +187,16 @@ impl Form {
             Positions::Bitmap => format!("bitmap+{values}"),
             Positions::Context(_) => format!("context+{values}"),
             Positions::Hashed => format!("hashed+{values}"),
+            Positions::Vectors(dimension) => format!("vector-{dimension}+{values}"),
         }
     }
 
     pub(super) fn write(self, matrix: &Matrix) -> Written {
         let encoding = self.name();
-        let visits_zeros = matches!(self.positions, Positions::Every | Positions::Hashed);
+        let visits_zeros = matches!(
+            self.positions,
+            Positions::Every | Positions::Hashed | Positions::Vectors(_)
+        );
         let every = matches!(self.positions, Positions::Every);
         let plain = every && matches!(self.values, Values::Integer(8));
         let stream = match self.positions {
@@ -210,7 +227,7 @@ impl Positions {
     fn put(&self, matrix: &Matrix, values: &Values, bits: &mut BitWriter) {
         let weights = matrix.source.weights;
         match self {
-            Positions::Every | Positions::Hashed => {
+            Positions::Every | Positions::Hashed | Positions::Vectors(_) => {
                 weights.iter().for_each(|&w| values.put(w, bits));
             }
             Positions::Bitmap => weights.iter().for_each(|&weight| {

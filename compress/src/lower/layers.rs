@@ -173,6 +173,7 @@ impl Lowering<'_> {
             columns: taps * in_group,
             weights: weights.collect(),
             hashed: None,
+            vectors: None,
             scales: vec![scale.into()],
             biases: real_biases(self.graph, bias, rows)?,
         })

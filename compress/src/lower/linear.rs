@@ -1,8 +1,8 @@
 use super::{LowerError, refused};
-use crate::program::{Linear, Tensor};
+use crate::program::{Linear, Tensor, Vectors};
 use no_std_core::hashed::Hashed;
 use no_std_core::numerics::{MAX_BIAS, MAX_ROW, Multiplier, Output};
-use trainer::graph::{Graph, Grid, ParamId, Parameter, Parametrization};
+use trainer::graph::{Cut, Graph, Grid, ParamId, Parameter, Parametrization};
 
 /// Largest error that storing a bias with fewer bits may add to an activation, in integer steps.
 const BIAS_TOLERANCE: f64 = 1.0 / 8.0;
@@ -30,6 +30,8 @@ pub(super) struct Matrix {
     pub(super) weights: Vec<i8>,
     /// The hash that the weights came from, if any.
     pub(super) hashed: Option<Hashed>,
+    /// The vectors of which the weights are made, if they are.
+    pub(super) vectors: Option<Vectors>,
     /// Of the weights: one for all rows, or one per row.
     pub(super) scales: Vec<f64>,
     /// Per row.
@@ -62,6 +64,7 @@ impl Matrix {
                 .flat_map(row)
                 .collect(),
             hashed: hashed(parameter, order),
+            vectors: vectors(parameter, order),
             scales: grid.scale.iter().map(|&s| s.into()).collect(),
             biases: real_biases(graph, bias, rows)?,
         })
@@ -76,6 +79,7 @@ impl Matrix {
             columns,
             weights: vec![1; columns],
             hashed: None,
+            vectors: None,
             scales: vec![factor],
             biases: vec![0.0],
         }
@@ -120,6 +124,7 @@ impl Matrix {
             columns: self.columns,
             weights: self.weights.clone(),
             hashed: self.hashed,
+            vectors: self.vectors,
             multipliers: scales.iter().map(|s| multiplier(s / y)).collect(),
             biases: exact.iter().map(|&b| rounded(b, bias_shift)).collect(),
             range,
@@ -142,6 +147,19 @@ fn hashed(parameter: &Parameter, order: &[usize]) -> Option<Hashed> {
     let hash = hashed.hash();
     let channels = channels.unwrap_or(1) as u32;
     Some(Hashed { hash, channels })
+}
+
+/// The vectors of a parameter whose columns come in the order in which its rows are cut.
+fn vectors(parameter: &Parameter, order: &[usize]) -> Option<Vectors> {
+    match &parameter.parametrization {
+        Parametrization::Vectors(weights) if weights.cut().order(order.len()) == order => {
+            let Cut {
+                dimension, span, ..
+            } = weights.cut();
+            Some(Vectors { dimension, span })
+        }
+        _ => None,
+    }
 }
 
 /// A parameter's grid and its values before rounding.

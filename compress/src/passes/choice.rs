@@ -45,12 +45,12 @@ pub fn inner(mut ids: Vec<ParamId>, graph: &Graph) -> Vec<ParamId> {
     ids
 }
 
-/// Whether weights have a form, hashed or signs, that a change of each by itself would undo, and in
+/// Whether weights have a form, hashed, signs or vectors, that a change of each by itself would undo, and in
 /// which they are many times smaller than one beside the other.
 pub(crate) fn is_bound(parameter: &Parameter) -> bool {
     matches!(
         parameter.parametrization,
-        Parametrization::Hashed(_) | Parametrization::Signs(_)
+        Parametrization::Hashed(_) | Parametrization::Signs(_) | Parametrization::Vectors(_)
     )
 }
 

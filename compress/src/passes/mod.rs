@@ -24,6 +24,7 @@ mod simplify;
 pub mod stream;
 pub mod units;
 mod unquantize;
+pub mod vector;
 
 pub use bias_correction::correct_biases;
 pub use dead_units::remove_dead_units;

@@ -8,6 +8,7 @@ use crate::passes::codebook::CodebookError;
 use crate::passes::hash::HashError;
 use crate::passes::mimic::MimicError;
 use crate::passes::stream::StreamError;
+use crate::passes::vector::VectorError;
 use crate::settings::SettingError;
 use std::path::PathBuf;
 use trainer::files::WriteError;
@@ -33,6 +34,8 @@ pub enum CompressError {
     #[error(transparent)]
     Skip(#[from] SkipError),
     #[error(transparent)]
+    Vector(#[from] VectorError),
+    #[error(transparent)]
     Calibrate(#[from] CalibrateError),
     #[error(transparent)]
     Lower(#[from] LowerError),
@@ -52,7 +55,7 @@ pub enum CompressError {
     #[error("{given} amounts are given for the {layers} layers with weights")]
     Layers { layers: usize, given: usize },
     #[error(
-        "the weights '{layer}' are hashed or signs already, which '{stage}' would undo; compress the model without it"
+        "the weights '{layer}' are hashed, signs or vectors already, which '{stage}' would undo; compress the model without it"
     )]
     Bound { stage: &'static str, layer: String },
     #[error("parameter '{0}' holds a value that is not finite; the model cannot be compressed")]

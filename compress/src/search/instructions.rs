@@ -18,7 +18,7 @@ use no_std_core::operator::Window;
 use no_std_core::weights::{Positions, TABLE_BITS, Values, Weights};
 
 /// Kinds of work, each counted by what it is named after.
-pub const KINDS: [&str; 16] = [
+pub const KINDS: [&str; 17] = [
     "products of plain dense rows",
     "products of plain convolutions",
     "products of plain convolutions by channel",
@@ -35,6 +35,7 @@ pub const KINDS: [&str; 16] = [
     "operators",
     "weights of range codes",
     "weights whose values are hashed",
+    "indices of vectors",
 ];
 
 /// Instructions for one piece of each kind of work. Forty images (dense, convolutional, by channel,
@@ -43,7 +44,7 @@ pub const KINDS: [&str; 16] = [
 /// the other; too few elements of other operators were among them to be fitted: ten are assumed, and for what range codes and hashes take beside that fifteen and forty.
 pub const COSTS: [f64; KINDS.len()] = [
     4.18, 4.56, 0.0, 230.78, 63.21, 11.56, 5.43, 359.62, 0.0, 6.39, 171.93, 5.02, 10.0, 0.0, 15.0,
-    40.0,
+    40.0, 30.0,
 ];
 
 /// Pieces of work by kind.
@@ -137,6 +138,12 @@ fn matrix(
         work[kind] += all * places;
         return;
     }
+    if let Positions::Vectors(vectors) = form.positions {
+        let indices = linear.rows * linear.columns.div_ceil(vectors.dimension);
+        work[16] += indices as f64 * if dense { places } else { 1.0 };
+        work[if dense { 0 } else { 5 }] += all * places;
+        return;
+    }
     let everywhere = matches!(form.positions, Positions::Every | Positions::Hashed(_));
     let visited = if everywhere { all } else { living };
     let decoded = if dense { places } else { 1.0 };
@@ -153,7 +160,7 @@ fn matrix(
         Positions::Bitmap => work[9] += (all - living) * decoded,
         Positions::Context(_) => work[14] += all * decoded,
         Positions::Hashed(_) => work[15] += all * decoded,
-        Positions::Every => {}
+        Positions::Every | Positions::Vectors(_) => {}
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
 mod naive;
+pub mod network;
 mod recurrent;
 
 use compress::encode::{Coding, encode};
@@ -83,6 +84,7 @@ pub fn linear(
         shape: vec![rows, columns],
         rows,
         hashed: None,
+        vectors: None,
         columns,
         weights,
         multipliers,
@@ -304,4 +306,20 @@ pub fn execute(image: &[u8], input: &[i8]) -> Vec<i8> {
     session.input_mut().copy_from_slice(input);
     session.run();
     session.output().to_vec()
+}
+
+/// The weights of the first operator.
+pub fn only_linear(program: &mut Program) -> &mut Linear {
+    match &mut program.operators[0].kind {
+        Kind::Dense(linear) | Kind::Conv { linear, .. } => linear,
+        _ => panic!("no weights"),
+    }
+}
+
+/// A changed image, its checksum right again.
+pub fn with_checksum(mut image: Vec<u8>) -> Vec<u8> {
+    let checksum = no_std_core::crc32(&image[no_std_core::PREFIX_BYTES..]);
+    image[no_std_core::PREFIX_BYTES - 4..no_std_core::PREFIX_BYTES]
+        .copy_from_slice(&checksum.to_le_bytes());
+    image
 }

@@ -285,7 +285,9 @@ impl<'a> Operator<'a> {
         let context = context.then_some("context");
         let hashed = self.kind.linears().any(|linear| linear.weights.is_hashed());
         let hashed = hashed.then_some("hashed");
-        let of_weights = context.into_iter().chain(hashed);
+        let vector = self.kind.linears().any(|linear| linear.weights.is_vector());
+        let vector = vector.then_some("vector");
+        let of_weights = context.into_iter().chain(hashed).chain(vector);
         self.family().into_iter().chain(wide).chain(of_weights)
     }
 

@@ -13,6 +13,7 @@ mod shape;
 mod signs;
 pub mod strides;
 mod unary;
+mod vectors;
 
 pub use hashed::HashedWeights;
 pub use op::{Affine, DynamicOutput, Op, Window};
@@ -21,6 +22,7 @@ pub use recurrent::{Cell, Recurrent};
 pub use shape::ShapeError;
 pub use signs::SignWeights;
 pub use unary::Unary;
+pub use vectors::{Cut, VectorWeights};
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};

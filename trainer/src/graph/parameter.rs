@@ -1,4 +1,4 @@
-use super::{HashedWeights, SignWeights};
+use super::{HashedWeights, SignWeights, VectorWeights};
 use serde::{Deserialize, Serialize};
 
 /// A parameter's place in [`Graph::parameters`](super::Graph::parameters).
@@ -59,6 +59,8 @@ pub enum Parametrization {
     Hashed(HashedWeights),
     /// Two or three values: ±α, and 0.
     Signs(SignWeights),
+    /// Neighbours together an entry of a codebook.
+    Vectors(VectorWeights),
 }
 
 /// The place of the entry nearest to `value` in an ascending, non-empty codebook.
@@ -139,6 +141,7 @@ impl Parameter {
             Parametrization::Shared { codebook, .. } => codebook,
             Parametrization::Hashed(weights) => weights.values(),
             Parametrization::Signs(weights) => &weights.values,
+            Parametrization::Vectors(weights) => weights.free(),
         }
     }
 
@@ -151,6 +154,7 @@ impl Parameter {
             Parametrization::Shared { codebook, .. } => codebook,
             Parametrization::Hashed(weights) => weights.values_mut(),
             Parametrization::Signs(weights) => &mut weights.values,
+            Parametrization::Vectors(weights) => weights.free_mut(),
         }
     }
 
@@ -182,6 +186,7 @@ impl Parameter {
             }
             Parametrization::Hashed(weights) => weights.expand(),
             Parametrization::Signs(weights) => weights.expand(),
+            Parametrization::Vectors(weights) => weights.expand(),
         }
     }
 
@@ -198,8 +203,8 @@ impl Parameter {
         values
     }
 
-    /// The gradient of the free parameters, from that of W: masked entries get none, a centroid or a
-    /// hashed value the sum over its copies. Rounding to the grid passes gradients straight through.
+    /// The gradient of the free parameters, from that of W: masked entries get none, what stands for
+    /// several weights (a centroid, a hashed value, an entry of vectors) the sum over its copies. Rounding to the grid passes gradients straight through.
     ///
     /// # Panics
     /// When the gradient is not as long as W.
@@ -231,6 +236,7 @@ impl Parameter {
             }
             Parametrization::Hashed(weights) => weights.pull_back(gradient),
             Parametrization::Signs(weights) => weights.pull_back(gradient),
+            Parametrization::Vectors(weights) => weights.pull_back(gradient),
         }
     }
 }

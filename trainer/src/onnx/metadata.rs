@@ -4,7 +4,8 @@
 
 use super::error::{Fault, Place, Reason};
 use crate::graph::{
-    Graph, Grid, HashedWeights, Parameter, Parametrization, Quantization, SignWeights, Value,
+    Cut, Graph, Grid, HashedWeights, Parameter, Parametrization, Quantization, SignWeights, Value,
+    VectorWeights,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ struct ParameterEntry {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     signs: Option<SignsEntry>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    vectors: Option<VectorsEntry>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     grid: Option<GridEntry>,
 }
 
@@ -53,6 +56,17 @@ struct HashedEntry {
 struct SignsEntry {
     ternary: bool,
     channels: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VectorsEntry {
+    codebooks: String,
+    /// Entries of each codebook.
+    entries: usize,
+    /// As many bits each as the largest index needs, at least one.
+    indices: String,
+    cut: Cut,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,6 +102,7 @@ impl ParameterEntry {
             self.shared.is_some(),
             self.hashed.is_some(),
             self.signs.is_some(),
+            self.vectors.is_some(),
         ];
         forms.into_iter().filter(|&there| there).count()
     }
@@ -138,6 +153,17 @@ fn parameter_entry(parameter: &Parameter) -> Option<ParameterEntry> {
                 codebook: floats_to_hex(codebook),
                 indices: pack(indices.iter().copied(), index_bits(codebook.len())),
                 pinned_zero: *pinned_zero,
+            });
+        }
+        // Weights that may still change their vectors are just weights.
+        Parametrization::Vectors(weights) if weights.loose().is_some() => {}
+        Parametrization::Vectors(weights) => {
+            let indices = weights.indices().iter().copied();
+            entry.vectors = Some(VectorsEntry {
+                codebooks: floats_to_hex(weights.codebooks()),
+                entries: weights.entries(),
+                indices: pack(indices, index_bits(weights.entries())),
+                cut: weights.cut(),
             });
         }
         Parametrization::Hashed(weights) => {
@@ -217,7 +243,9 @@ fn parametrization(
     weights: &[f32],
 ) -> Result<Parametrization, String> {
     if entry.forms() > 1 {
-        return Err("has more than one of a mask, a codebook, a hash and signs".to_owned());
+        return Err(
+            "has more than one of a mask, a codebook, a hash, signs and vectors".to_owned(),
+        );
     }
     let values = weights.to_vec();
     if let Some(mask) = &entry.mask {
@@ -233,6 +261,9 @@ fn parametrization(
     }
     if let Some(entry) = &entry.signs {
         return signs(entry, shape, values);
+    }
+    if let Some(entry) = &entry.vectors {
+        return vectors(entry, shape, weights.len());
     }
     Ok(Parametrization::Dense { values })
 }
@@ -252,6 +283,26 @@ fn shared(entry: &SharedEntry, count: usize) -> Result<Parametrization, String> 
         indices,
         pinned_zero: entry.pinned_zero,
     })
+}
+
+fn vectors(entry: &VectorsEntry, shape: &[usize], count: usize) -> Result<Parametrization, String> {
+    let codebooks = floats_from_hex(&entry.codebooks).ok_or("has damaged codebooks")?;
+    if entry.entries > codebooks.len() {
+        return Err("has codebooks of another length".to_owned());
+    }
+    let rows = shape.first().copied().unwrap_or(1);
+    let columns = count.checked_div(rows).unwrap_or(0);
+    let vectors = columns
+        .checked_div(entry.cut.dimension)
+        .map(|_| entry.cut.vectors(columns));
+    let indices = vectors.and_then(|n| rows.checked_mul(n));
+    let indices = indices.and_then(|n| unpack(&entry.indices, index_bits(entry.entries), n));
+    let indices = indices.ok_or("has indices of another length")?;
+    let weights = VectorWeights::new(codebooks, indices, entry.cut, [rows, columns])?;
+    if weights.entries() != entry.entries {
+        return Err("has codebooks of another length".to_owned());
+    }
+    Ok(Parametrization::Vectors(weights))
 }
 
 fn hashed(entry: &HashedEntry, shape: &[usize], count: usize) -> Result<Parametrization, String> {

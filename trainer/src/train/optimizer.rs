@@ -177,7 +177,9 @@ fn regularize(parameter: &Parameter, gradient: &mut [f32], config: &TrainConfig)
     let penalty = |w: f32| l2 * w + l1 * if w == 0.0 { 0.0 } else { w.signum() };
     // The penalty is on W: a centroid bears that of every copy.
     let copies = match &parameter.parametrization {
-        Parametrization::Shared { .. } => parameter.pull_back(&vec![1.0; parameter.len()]),
+        Parametrization::Shared { .. } | Parametrization::Vectors(_) => {
+            parameter.pull_back(&vec![1.0; parameter.len()])
+        }
         Parametrization::Hashed(weights) => weights.copies(),
         _ => vec![1.0; gradient.len()],
     };

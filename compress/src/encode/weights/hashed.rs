@@ -1,6 +1,8 @@
 //! The form of weights that a hash of their places chooses.
 
-use super::{Form, MAX_INDEXED, Matrix, Positions, Source, Values, Written, entries, form};
+use super::{
+    Form, MAX_INDEXED, Matrix, Positions, Source, Values, Written, entries, form, smaller,
+};
 use crate::encode::ledger::Category;
 use crate::program::Linear;
 use no_std_core::context::Neighbours;
@@ -8,13 +10,7 @@ use no_std_core::hashed::Hashed;
 
 /// The smaller of a form found otherwise and the hashed ones.
 pub(in crate::encode) fn or_hashed(best: Written, linear: &Linear) -> Written {
-    let tight = best.tight;
-    let smallest =
-        forms(linear).into_iter().fold(
-            best,
-            |best, next| if next.len() < best.len() { next } else { best },
-        );
-    Written { tight, ..smallest }
+    smaller(best, forms(linear).into_iter())
 }
 
 /// The hashed form that has just this name and these coded bytes.

@@ -62,9 +62,9 @@ fn cut(parameter: &mut Parameter, slices: &Slices, gone: &[bool]) {
                 weights.channels = kept;
             }
         }
-        // The hash does not know the places that are left.
-        Parametrization::Hashed(weights) => {
-            let mut values = weights.expand();
+        // Neither the hash nor the cut knows the places that are left.
+        Parametrization::Hashed(_) | Parametrization::Vectors(_) => {
+            let mut values = parameter.latent();
             retain(&mut values, keep);
             parameter.parametrization = Parametrization::Dense { values };
         }
