@@ -198,6 +198,7 @@ fn input_gradient(weight: &FlexTensor, output: &[f32], windows: &Windows) -> Vec
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // Tests may.
 mod tests {
     use super::*;
     use burn::tensor::{Device, TensorData};
