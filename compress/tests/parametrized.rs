@@ -113,7 +113,7 @@ fn steps_of_few_bits_are_learned() {
     assert_eq!(stages[0]["name"], "grid");
 }
 
-/// A trained network keeps most of what it knows in an eighth of its bytes and less, and the vectors survive
+/// A trained network keeps most of what it knows in a fifth of its int8 bytes, and the vectors survive
 /// the way through ONNX.
 #[test]
 fn vectors_take_the_bytes_of_codebooks_and_indices() {
@@ -131,8 +131,8 @@ fn vectors_take_the_bytes_of_codebooks_and_indices() {
         t.write(
             "c.toml",
             format!(
-                "huffman = false\n[[stages]]\npass = 'vector'\ndimension = 8\nentries = 32\n\
-                 skip = ['fc3']\nparts = 2\n{start}\ntrain = {{ epochs = 5, batch = 32 }}"
+                "huffman = false\n[[stages]]\npass = 'vector'\ndimension = 4\nentries = 64\n\
+                 skip = ['fc3']\nparts = 2\n{start}\ntrain = {{ epochs = 10, batch = 32 }}"
             ),
         );
         t.says(&format!(
@@ -144,10 +144,10 @@ fn vectors_take_the_bytes_of_codebooks_and_indices() {
             "{start}: {before} {}",
             error(&report)
         );
-        // Two codebooks of 32 · 8 bytes, an index of five bits for every eighth of 32 · 784 weights. In the
-        // second layer 24 rows of two vectors a codebook allow no more than 12 entries.
-        assert_eq!(encodings(&report)[0], "vector-8+int5");
-        let (codebooks, indices) = (2 * 32 * 8, 32 * 784 / 8 * 5 / 8);
+        // Two codebooks of 64 · 4 bytes, an index of six bits for every fourth of 32 · 784 weights. In the
+        // second layer 24 rows of four vectors a codebook allow no more than 24 entries.
+        assert_eq!(encodings(&report)[0], "vector-4+int6");
+        let (codebooks, indices) = (2 * 64 * 4, 32 * 784 / 4 * 6 / 8);
         assert!((codebooks + indices + 7..=codebooks + indices + 8).contains(&bytes(&report, 0)));
         let graph = onnx::read(&t.path(&format!("v{place}.onnx"))).expect("reads");
         let entries = graph
@@ -157,14 +157,14 @@ fn vectors_take_the_bytes_of_codebooks_and_indices() {
                 Parametrization::Vectors(weights) => Some((weights.cut().span, weights.entries())),
                 _ => None,
             });
-        assert_eq!(entries.collect::<Vec<_>>(), [(49, 32), (2, 12)]);
+        assert_eq!(entries.collect::<Vec<_>>(), [(98, 64), (4, 24)]);
     }
     t.refuses(
         "compress --prune v0.onnx",
         &["fc1", "vectors", "'prune' would undo"],
     );
     t.says("compress v0.onnx --no-huffman -o again.pith --report again.json");
-    assert_eq!(encodings(&t.json("again.json"))[0], "vector-8+int5");
+    assert_eq!(encodings(&t.json("again.json"))[0], "vector-4+int6");
     // The flag, and what runs.
     t.says(&format!(
         "compress --vector=4x16 --epochs 2 f.onnx --data {DATA} -o four.pith --report four.json"

@@ -18,8 +18,7 @@ fn an_image_is_refused_where_an_operator_is_left_out() {
         feature = "normalization",
         feature = "recurrent",
         feature = "context",
-        feature = "hashed",
-        feature = "vector"
+        feature = "hashed"
     ));
     let refused = Model::parse(&image).err();
     assert_eq!(refused, (!whole).then_some(FormatError::LeftOut));

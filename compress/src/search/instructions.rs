@@ -44,7 +44,7 @@ pub const KINDS: [&str; 17] = [
 /// the other; too few elements of other operators were among them to be fitted: ten are assumed, and for what range codes and hashes take beside that fifteen and forty.
 pub const COSTS: [f64; KINDS.len()] = [
     4.18, 4.56, 0.0, 230.78, 63.21, 11.56, 5.43, 359.62, 0.0, 6.39, 171.93, 5.02, 10.0, 0.0, 15.0,
-    40.0, 30.0,
+    40.0, 80.0,
 ];
 
 /// Pieces of work by kind.
@@ -140,7 +140,10 @@ fn matrix(
     }
     if let Positions::Vectors(vectors) = form.positions {
         let indices = linear.rows * linear.columns.div_ceil(vectors.dimension);
-        work[16] += indices as f64 * if dense { places } else { 1.0 };
+        // A code of as many symbols takes as long again.
+        let coded = matches!(form.values, Values::Huffman(_));
+        let each = if coded { 2.0 } else { 1.0 } * if dense { places } else { 1.0 };
+        work[16] += indices as f64 * each;
         work[if dense { 0 } else { 5 }] += all * places;
         return;
     }

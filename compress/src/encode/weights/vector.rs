@@ -1,9 +1,11 @@
 //! The form of weights that are vectors of codebooks.
 
 use super::{Coding, Form, Matrix, Positions, Source, Values, Written, form, index_bits, smaller};
+use crate::encode::code::Code;
 use crate::encode::ledger::Category;
 use crate::program::{Linear, Vectors};
 use no_std_core::context::Neighbours;
+use no_std_core::huffman::MAX_TABLE_BITS;
 use std::collections::BTreeMap;
 
 /// The smaller of a form found otherwise and those of vectors.
@@ -19,7 +21,8 @@ pub(in crate::encode) fn find(linear: &Linear, encoding: &str, stream: &[u8]) ->
     forms(linear).into_iter().find(is_it)
 }
 
-/// Indices of one width, and coded ones; nothing where vectors differ more than a codebook can say, as
+/// Indices of one width, and coded ones, whose many symbols take the widest look-up table: with a narrower
+/// one most would be found bit by bit. Nothing where vectors differ more than a codebook can say, as
 /// after a pass that changed them.
 fn forms(linear: &Linear) -> Vec<Written> {
     let indexed = linear.vectors.and_then(|v| Some((v, indexed(linear, v)?)));
@@ -35,7 +38,7 @@ fn forms(linear: &Linear) -> Vec<Written> {
     let width = index_bits(entries).max(1);
     let said = [
         Values::Integer(width.into()),
-        Values::huffman(&matrix.counts),
+        Values::Huffman(Box::new(Code::new(&matrix.counts, MAX_TABLE_BITS))),
     ];
     let written = |said| {
         let form = matrix.vectors(said, vectors, &books, entries);
