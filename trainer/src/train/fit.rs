@@ -3,7 +3,7 @@
 use super::checkpoint::{Checkpoint, fingerprint_of_examples, fingerprint_of_graphs};
 use super::config::TrainConfig;
 use super::evaluate::{check_fit, check_labelled, error_percent};
-use super::execute::{BatchStatistics, Network, host};
+use super::execute::{BatchStatistics, Network, host, materialized};
 use super::optimizer::State;
 use super::teachers::{Teachers, check_teachers};
 use super::{Progress, TrainError, interrupt};
@@ -363,8 +363,9 @@ impl Run<'_> {
     /// One step; the batch's mean loss before it.
     fn step(&mut self, batch: &[usize], rate: f64) -> Result<f64, TrainError> {
         let this = &*self;
+        let parameters = materialized(&this.state.graph);
         let shards = side_by_side(batch, part_len(batch.len()), |part| {
-            this.shard(part, batch.len())
+            this.shard(part, batch.len(), parameters.clone())
         });
         let mut total = Shard::default();
         let epoch = self.state.epoch + 1;
@@ -372,18 +373,19 @@ impl Run<'_> {
             .ok_or(TrainError::Engine { epoch })?
             .into_iter()
             .for_each(|shard| total.add(shard));
+        let gradients = self.pull_back(total.gradients);
         self.state
             .optimizer
-            .update(&mut self.state.graph, &total.gradients, rate, self.config);
+            .update(&mut self.state.graph, &gradients, rate, self.config);
         update_running(&mut self.state.graph, &total.statistics);
         Ok(total.loss)
     }
 
     /// Loss and gradients of a part of a batch of `count` examples.
-    fn shard(&self, part: &[usize], count: usize) -> Shard {
+    fn shard(&self, part: &[usize], count: usize, parameters: Vec<TensorData>) -> Shard {
         let graph = &self.state.graph;
         let seed = self.config.seed ^ ((self.state.epoch as u64) << 32) ^ part[0] as u64;
-        let mut network = Network::for_training(graph, &self.device, seed);
+        let mut network = Network::for_training(graph, parameters, &self.device, seed);
         let device = network.device().clone();
         let length = self.train.input_len();
         let inputs = TensorData::new(self.inputs(part), [part.len(), length]);
@@ -407,15 +409,9 @@ impl Run<'_> {
         };
         let loss = likelihood.div_scalar(-(count as f32));
         let mut gradients = loss.backward();
-        let gradients = network
-            .parameters()
-            .iter()
-            .zip(&graph.parameters)
-            .map(|(tensor, parameter)| {
-                tensor
-                    .grad_remove(&mut gradients)
-                    .map(|g| self.pull_back(parameter, host(g)))
-            })
+        let parameters = network.parameters().iter();
+        let gradients = parameters
+            .map(|tensor| tensor.grad_remove(&mut gradients).map(host))
             .collect();
         let loss = host(loss.reshape([1]))
             .first()
@@ -438,12 +434,18 @@ impl Run<'_> {
         kept.or_else(|| (!self.teachers.is_empty()).then(ask))
     }
 
-    fn pull_back(&self, parameter: &Parameter, gradient: Vec<f32>) -> Vec<f32> {
-        if self.config.learn_steps {
-            parameter.pull_back_with_steps(gradient)
-        } else {
-            parameter.pull_back(&gradient)
-        }
+    /// From the elements of each parameter to its free values.
+    fn pull_back(&self, gradients: Vec<Option<Vec<f32>>>) -> Vec<Option<Vec<f32>>> {
+        let to_free = |(gradient, parameter): (Option<Vec<f32>>, &Parameter)| {
+            let gradient = gradient?;
+            Some(if self.config.learn_steps {
+                parameter.pull_back_with_steps(gradient)
+            } else {
+                parameter.pull_back(&gradient)
+            })
+        };
+        let parameters = &self.state.graph.parameters;
+        gradients.into_iter().zip(parameters).map(to_free).collect()
     }
 
     /// Examples as augmented: what is drawn depends on seed, epoch and example alone.
@@ -494,7 +496,7 @@ fn side_by_side<T: Send>(
 #[derive(Default)]
 struct Shard {
     loss: f64,
-    /// Of the free parameters.
+    /// Of every parameter's elements.
     gradients: Vec<Option<Vec<f32>>>,
     statistics: Vec<BatchStatistics>,
 }

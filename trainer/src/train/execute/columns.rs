@@ -5,14 +5,14 @@ use std::ops::Range;
 
 /// One axis of the plane that windows slide along.
 #[derive(Clone, Copy, Debug)]
-struct Axis {
-    input: usize,
-    output: usize,
-    kernel: usize,
-    stride: usize,
-    dilation: usize,
-    /// Zeros before the first input.
-    padding: usize,
+pub(super) struct Axis {
+    pub(super) input: usize,
+    pub(super) output: usize,
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) dilation: usize,
+    /// Places before the first input.
+    pub(super) padding: usize,
 }
 
 impl Axis {
@@ -30,8 +30,15 @@ impl Axis {
         }
     }
 
+    /// What an output reads through a tap, unless that is padding.
+    pub(super) fn input_of(&self, output: usize, tap: usize) -> Option<usize> {
+        let padded = output * self.stride + tap * self.dilation;
+        let input = padded.checked_sub(self.padding)?;
+        (input < self.input).then_some(input)
+    }
+
     /// The outputs that read inputs through a tap, and the first input that they read.
-    fn span(&self, tap: usize) -> (Range<usize>, usize) {
+    pub(super) fn span(&self, tap: usize) -> (Range<usize>, usize) {
         let offset = tap * self.dilation;
         let until = |at: usize| at.saturating_sub(offset).div_ceil(self.stride);
         let end = until(self.input + self.padding).min(self.output);

@@ -8,6 +8,7 @@ mod elementwise;
 mod flex;
 mod layout;
 mod linear;
+mod max_pool;
 mod normalization;
 mod recurrent;
 mod reduction;
@@ -45,26 +46,37 @@ pub(super) struct Network<'g> {
 impl<'g> Network<'g> {
     /// For use: nothing is recorded for gradients.
     pub(super) fn for_inference(graph: &'g Graph, device: &Device) -> Self {
-        Self::new(graph, device, Mode::Inference, false)
+        Self::new(graph, materialized(graph), device, Mode::Inference, false)
     }
 
     /// For use, but recorded for gradients.
     pub(super) fn for_gradients(graph: &'g Graph, device: &Device) -> Self {
-        Self::new(graph, &device.clone().autodiff(), Mode::Inference, true)
+        let device = device.clone().autodiff();
+        Self::new(graph, materialized(graph), &device, Mode::Inference, true)
     }
 
-    /// For one training step.
-    pub(super) fn for_training(graph: &'g Graph, device: &Device, seed: u64) -> Self {
+    /// For a part of a training step, with the graph's [`materialized`] parameters.
+    pub(super) fn for_training(
+        graph: &'g Graph,
+        parameters: Vec<TensorData>,
+        device: &Device,
+        seed: u64,
+    ) -> Self {
         let mode = Mode::Training(Box::new(ChaCha8Rng::seed_from_u64(seed)));
-        Self::new(graph, &device.clone().autodiff(), mode, true)
+        Self::new(graph, parameters, &device.clone().autodiff(), mode, true)
     }
 
-    fn new(graph: &'g Graph, device: &Device, mode: Mode, gradients: bool) -> Self {
-        let parameters = graph
-            .parameters
-            .iter()
+    fn new(
+        graph: &'g Graph,
+        parameters: Vec<TensorData>,
+        device: &Device,
+        mode: Mode,
+        gradients: bool,
+    ) -> Self {
+        let parameters = parameters
+            .into_iter()
             .map(|p| {
-                let tensor = Tensor::from_data(TensorData::new(p.materialize(), [p.len()]), device);
+                let tensor = Tensor::from_data(p, device);
                 if gradients {
                     tensor.require_grad()
                 } else {
@@ -241,6 +253,14 @@ impl<'g> Network<'g> {
             None => x,
         }
     }
+}
+
+/// Every parameter's elements, flat.
+pub(super) fn materialized(graph: &Graph) -> Vec<TensorData> {
+    let parameters = graph.parameters.iter();
+    parameters
+        .map(|p| TensorData::new(p.materialize(), [p.len()]))
+        .collect()
 }
 
 /// A tensor's elements on the host.

@@ -1,7 +1,9 @@
 //! Windows that slide over a plane.
 
 use super::Network;
+use super::columns::Axis;
 use super::convolution::conv2d;
+use super::max_pool::max_pool;
 use crate::graph::strides::Split;
 use crate::graph::{Node, Op, ParamId, Window};
 use burn::tensor::module::{avg_pool2d, conv_transpose2d, max_pool2d};
@@ -79,11 +81,25 @@ impl Network<'_> {
         let Op::MaxPool { window, dilation } = node.op else {
             return x;
         };
-        let mut options = MaxPoolOptions::new(window.kernel);
-        (options.stride, options.padding, options.ceil_mode) =
-            (window.stride, padding(&window), window.ceil_mode);
-        options.dilation = dilation;
-        max_pool2d(self.image(node, x), options).flatten(1, 3)
+        let image = self.image(node, x);
+        let (input, output) = (self.shape(node.inputs[0]), self.shape(node.output));
+        let axis = |axis: usize| Axis {
+            input: input[axis + 1],
+            output: output[axis + 1],
+            kernel: window.kernel[axis],
+            stride: window.stride[axis],
+            dilation: dilation[axis],
+            padding: window.padding[axis],
+        };
+        let pooled = max_pool(&image, [axis(0), axis(1)]);
+        let burns = || {
+            let mut options = MaxPoolOptions::new(window.kernel);
+            (options.stride, options.padding, options.ceil_mode) =
+                (window.stride, padding(&window), window.ceil_mode);
+            options.dilation = dilation;
+            max_pool2d(image, options)
+        };
+        pooled.unwrap_or_else(burns).flatten(1, 3)
     }
 
     pub(super) fn average_pool(&self, node: &Node, x: Tensor<2>) -> Tensor<2> {
