@@ -455,6 +455,9 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     let examples = match &splits {
         Some(splits) => {
             check_fit(&graph, &splits.train)?;
+            if args.config.is_none() && args.stages.could_fine_tune(&settings) {
+                fine_tune_strangers(args, &mut settings, &graph, &splits.train)?;
+            }
             if args.config.is_none() && args.stages.train.augment.is_none() {
                 augment(&mut settings, &graph, &splits.train)?;
             }
@@ -494,7 +497,7 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     let mut report = Report::new(&graph, seed, &compressed);
     (report.tries, report.sensitivity) = (tries, scanned);
     if let Some(Splits { train, test }) = splits.as_ref().filter(|s| s.test.is_labelled()) {
-        report.measure(&graph, &compressed.encoded.bytes, test)?;
+        report.measure(&graph, &compressed, test)?;
         if args.html.is_some() && report.sensitivity.is_empty() {
             report.sensitivity = sensitivities(&graph, train, seed)?;
         }
@@ -531,6 +534,35 @@ fn sensitivities(graph: &Graph, train: &Dataset, seed: u64) -> Result<Vec<Sensit
     let passes = [Pass::Prune, Pass::Codebook];
     let steps = Steps::new("sensitivity", sensitivity::measurements(&graph, &passes));
     Ok(sensitivity::scan(&graph, &some, &passes, || steps.done())?)
+}
+
+/// Training examples, in percent, that a model gets wrong which is not at home in its data: there is
+/// something to learn before anything is taken away.
+const STRANGE: f64 = 20.0;
+
+/// Training examples that decide whether a model is at home in its data.
+const LOOKED_AT: usize = 2000;
+
+/// Has a model fine-tuned first, and teach the stages behind, where it is not at home in its data.
+fn fine_tune_strangers(
+    args: &CompressArgs,
+    settings: &mut Settings,
+    graph: &Graph,
+    train: &Dataset,
+) -> Result<(), Failure> {
+    let (some, _) = train.hold_out(train.len().saturating_sub(LOOKED_AT), settings.seed);
+    if !some.is_labelled() {
+        return Ok(());
+    }
+    let error = error_percent(graph, &some, DeviceChoice::Cpu)?;
+    if error <= STRANGE {
+        return Ok(());
+    }
+    eprintln!(
+        "the model gets {error:.1} % of {} training examples wrong: it is fine-tuned first, and then teaches the stages behind (--no-fine-tune leaves that out)",
+        some.len()
+    );
+    args.stages.fine_tune(settings)
 }
 
 /// Lets training distort images in the ways that the model does not mind.

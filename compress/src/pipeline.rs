@@ -73,6 +73,8 @@ pub struct Compressed {
     pub encoded: Encoded,
     /// What each stage did.
     pub stages: Vec<Figures>,
+    /// The float network as it taught the stages behind, where one was fine-tuned to do that.
+    pub fine_tuned: Option<Graph>,
 }
 
 /// Compresses a float graph. Where there are teachers, training learns from their outputs, as far as
@@ -117,7 +119,10 @@ pub fn compress(
         finished.map_err(|error| checkpoints.explain(error, &steps))?;
     }
     let encoded = run.encode()?;
+    let teaches = |stage: &Stage| matches!(stage, Stage::FineTune(tune) if tune.teach);
+    let fine_tuned = settings.stages.iter().any(teaches);
     Ok(Compressed {
+        fine_tuned: run.teachers.first().filter(|_| fine_tuned).cloned(),
         graph: run.graph,
         encoded,
         stages: run.figures,

@@ -633,6 +633,40 @@ fn a_network_that_reads_raw_pixels_survives_the_default_retraining() {
     assert!(image <= float + 1.0, "{image} % error, {float} % before");
 }
 
+/// A model of other data than it is given learns them first, and then teaches what becomes of it.
+#[test]
+fn a_model_that_is_not_at_home_is_fine_tuned_first() {
+    let t = open();
+    let stranger = Architecture::resolve("mlp:32").expect("an architecture");
+    let stranger = stranger.build(&[1, 28, 28], 10, 1).expect("builds");
+    write(&stranger, &t.path("stranger.onnx"));
+    let line = format!("--data {DATA} --epochs 6 --report r.json");
+    let stages = || {
+        let report = t.json("r.json");
+        let stages = report["stages"].as_array().expect("a list").clone();
+        let names: Vec<Value> = stages.into_iter().map(|s| s["name"].clone()).collect();
+        (names, report)
+    };
+    t.says(&format!("compress --prune --quantize stranger.onnx {line}"));
+    let (names, report) = stages();
+    assert_eq!(names, ["fine-tune", "prune", "quantize"]);
+    let error = |what: &str| report[what]["value"].as_f64().expect("a number");
+    let (float, tuned, image) = (error("float"), error("fine_tuned"), error("image"));
+    assert!(tuned < float - 10.0, "{tuned} %, {float} % before");
+    assert!(image < float - 10.0, "{image} % of the image, {float} %");
+
+    t.says(&format!(
+        "compress --prune --no-fine-tune stranger.onnx {line}"
+    ));
+    let (names, report) = stages();
+    assert_eq!(names, ["prune", "quantize"]);
+    assert!(report.get("fine_tuned").is_none());
+    t.says(&format!("compress --prune m.onnx {line}"));
+    assert_eq!(stages().0, ["prune", "quantize"], "it is at home");
+    t.says(&format!("compress --prune --fine-tune m.onnx {line}"));
+    assert_eq!(stages().0, ["fine-tune", "prune", "quantize"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_retraining_goes_on_to_the_same_bytes() {

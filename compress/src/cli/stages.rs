@@ -2,8 +2,8 @@
 
 use crate::pipeline::{Stage, StagePass};
 use crate::settings::{
-    Binary, Channels, Hash, LearnedGrid, LowRank, Mimic, Pattern, Prune, PruneBy, Quantize,
-    RankOrEnergy, Settings, Signs, Ternary, Vector,
+    Binary, Channels, FineTune, Hash, LearnedGrid, LowRank, Mimic, Pattern, Prune, PruneBy,
+    Quantize, RankOrEnergy, Settings, Signs, Ternary, Vector,
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -43,6 +43,14 @@ pub(super) struct StageArgs {
     /// --mimic the model itself is one of them.
     #[arg(long, value_name = "MODEL.onnx", requires = "data")]
     pub(super) teacher: Vec<PathBuf>,
+    /// First trains the model as it is, for as long as each other stage; what it then says teaches the
+    /// stages behind, beside the labels. Done anyway where a model that is to be retrained gets more than
+    /// a fifth of the training examples wrong.
+    #[arg(long, overrides_with = "no_fine_tune", requires = "data")]
+    fine_tune: bool,
+    /// Never does that.
+    #[arg(long, overrides_with = "fine_tune")]
+    no_fine_tune: bool,
     /// Share of the loss that comes from teachers rather than from labels, 0 to 1; 1 unless given.
     #[arg(long, value_name = "SHARE")]
     soft: Option<f64>,
@@ -66,6 +74,12 @@ pub(super) struct StageArgs {
     #[command(flatten)]
     pub(super) train: TrainArgs,
 }
+
+/// How much a fine-tuned model counts beside the labels …
+const SOFT: f64 = 0.7;
+
+/// … and what its logits are divided by.
+const TEMPERATURE: f64 = 2.0;
 
 /// What `--vector` is given: `4`, or `4x64`.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +126,9 @@ impl StageArgs {
         learned: Option<u8>,
     ) -> Result<(), Failure> {
         self.mimic(settings)?;
+        if self.fine_tune {
+            self.fine_tune(settings)?;
+        }
         self.channels(settings)?;
         self.low_rank(settings)?;
         self.prune(settings)?;
@@ -140,6 +157,27 @@ impl StageArgs {
         if let Some(student) = &self.mimic {
             settings.only(Mimic::default())?.student = student.clone();
         }
+        Ok(())
+    }
+
+    /// Whether flags leave open that the model is fine-tuned first: something is retrained, and no other
+    /// network is to teach or to take its place.
+    pub(super) fn could_fine_tune(&self, settings: &Settings) -> bool {
+        let said = self.fine_tune || self.no_fine_tune || !self.teacher.is_empty();
+        let retrains = |stage: &Stage| matches!(stage, Stage::Prune(_) | Stage::Channels(_));
+        let replaces = |stage: &Stage| matches!(stage, Stage::Mimic(_) | Stage::Hash(_));
+        let mut stages = settings.stages.iter();
+        !said && stages.clone().any(retrains) && !stages.any(replaces)
+    }
+
+    /// Puts fine-tuning first.
+    pub(super) fn fine_tune(&self, settings: &mut Settings) -> Result<(), Failure> {
+        settings.only(FineTune::continued())?;
+        for train in settings.trainings_mut() {
+            (train.soft, train.temperature) = (SOFT, TEMPERATURE);
+        }
+        self.teach(settings)?;
+        self.train.apply(settings);
         Ok(())
     }
 

@@ -38,6 +38,9 @@ pub struct Report {
     pub seed: u64,
     /// Before.
     pub float: Sized,
+    /// After fine-tuning, where a stage did that to teach those behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fine_tuned: Option<Sized>,
     /// After.
     pub image: Sized,
     /// Float bytes over image bytes.
@@ -90,6 +93,7 @@ impl Report {
             model: graph.name.clone(),
             seed,
             float: sized(float),
+            fine_tuned: compressed.fine_tuned.as_ref().map(|_| sized(float)),
             image: sized(image),
             ratio: float as f64 / image as f64,
             ledger: encoded.ledger,
@@ -107,17 +111,18 @@ impl Report {
         }
     }
 
-    /// Fills in the errors of the float graph and of the image on the test split.
+    /// Fills in the errors of the float graph, of the fine-tuned one if there is one, and of the image on
+    /// the test split.
     ///
     /// # Errors
-    /// When either does not run on the data.
+    /// When one of them does not run on the data.
     pub fn measure(
         &mut self,
         graph: &Graph,
-        image: &[u8],
+        compressed: &Compressed,
         test: &Dataset,
     ) -> Result<(), CompressError> {
-        let model = Model::parse(image).map_err(EncodeError::from)?;
+        let model = Model::parse(&compressed.encoded.bytes).map_err(EncodeError::from)?;
         let float = classes(graph, test, DeviceChoice::Cpu)?;
         let integers = host::classes(&model, &test.inputs, test.len())?;
         let count = |said: &[u32]| Confusion::count(&test.labels, said, test.classes);
@@ -126,6 +131,9 @@ impl Report {
             let percent = 100.0 * counted.wrong() as f64 / test.len().max(1) as f64;
             Some(Measure::error_percent(percent, "test", test.len()))
         };
+        if let (Some(sized), Some(graph)) = (&mut self.fine_tuned, &compressed.fine_tuned) {
+            sized.measure = measure(&count(&classes(graph, test, DeviceChoice::Cpu)?));
+        }
         self.float.measure = measure(&float);
         self.image.measure = measure(&image);
         self.confusion = (test.classes <= MAX_CLASSES).then_some(Confusions { float, image });
@@ -138,16 +146,21 @@ impl Report {
             Some(m) => format!("{:.2} % error ({} of {} examples)", m.value, m.split, m.n),
             None => "not measured".to_owned(),
         };
-        format!(
-            "float  {:>9} bytes  {}\nimage  {:>9} bytes  {}\nratio  {:>8.1}x       arena {} bytes, {} bytes that are not weights",
-            self.float.bytes,
-            error(&self.float),
-            self.image.bytes,
-            error(&self.image),
-            self.ratio,
-            self.arena_bytes,
-            self.ledger.fixed(),
-        )
+        let line =
+            |name, sized: &Sized| format!("{name}  {:>9} bytes  {}", sized.bytes, error(sized));
+        let tuned = self.fine_tuned.as_ref();
+        let lines = [
+            Some(line("float", &self.float)),
+            tuned.map(|tuned| line("tuned", tuned)),
+            Some(line("image", &self.image)),
+            Some(format!(
+                "ratio  {:>8.1}x       arena {} bytes, {} bytes that are not weights",
+                self.ratio,
+                self.arena_bytes,
+                self.ledger.fixed(),
+            )),
+        ];
+        lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn network() -> Graph {
     let shape = &data.train.input_shape;
     let mut graph = architecture.build(shape, 10, 1).expect("builds");
     let config = TrainConfig {
-        epochs: 6,
+        epochs: 12,
         learning_rate: 0.005,
         ..TrainConfig::default()
     };

@@ -79,7 +79,7 @@ impl Recipe {
         let stages: f64 = compressed.stages.iter().map(|s| s.seconds).sum();
         compressed.stages.insert(0, trained);
         let mut report = Report::new(&graph, self.train.seed, &compressed);
-        report.measure(&graph, &compressed.encoded.bytes, &splits.test)?;
+        report.measure(&graph, &compressed, &splits.test)?;
         let others = self.others(&kitchen, &teachers, &splits.test)?;
         let trained = stages + kitchen.seconds.get();
         Ok(Dish {

@@ -1,7 +1,9 @@
 //! Error and size along the passes.
 
 use super::axis::{Axis, grouped, plain, px, short_bytes};
+use crate::pipeline::StagePass;
 use crate::report::Report;
+use crate::settings::FineTune;
 use maud::{Markup, html};
 
 const WIDTH: f64 = 1040.0;
@@ -29,12 +31,14 @@ fn steps(report: &Report) -> Vec<Step<'_>> {
         held_out: None,
         test: test(&report.float.measure),
     }];
+    let tuned = report.fine_tuned.as_ref();
+    let tuned = tuned.and_then(|tuned| test(&tuned.measure));
     steps.extend(report.stages.iter().map(|stage| Step {
         name: &stage.name,
         seconds: Some(stage.seconds),
         bytes: stage.bytes,
         held_out: stage.value,
-        test: None,
+        test: tuned.filter(|_| stage.name == FineTune::NAME),
     }));
     steps.push(Step {
         name: "image",
