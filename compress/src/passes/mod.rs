@@ -18,6 +18,7 @@ mod normalize;
 pub mod post_training;
 pub mod prune;
 pub mod quantize;
+pub mod rate;
 pub mod sensitivity;
 pub mod signs;
 mod simplify;
