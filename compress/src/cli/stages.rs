@@ -3,7 +3,7 @@
 use crate::pipeline::{Stage, StagePass};
 use crate::settings::{
     Binary, Channels, Hash, LearnedGrid, LowRank, Mimic, Pattern, Prune, PruneBy, Quantize,
-    RankOrEnergy, Settings, Signs, Ternary, Vector,
+    RankOrEnergy, Settings, Signs, SoftShare, Ternary, Vector,
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -35,6 +35,10 @@ pub(super) struct StageArgs {
     /// Shares the weights of each layer among 2^BITS values (4 bits unless given).
     #[arg(long, value_name = "BITS", num_args = 0..=1, require_equals = true, default_missing_value = "4")]
     quantize: Option<u8>,
+    /// Draws the weights of each layer together while they learn, until they share at most COMPONENTS values
+    /// (16 unless given), zero among them; needs data.
+    #[arg(long, value_name = "COMPONENTS", num_args = 0..=1, require_equals = true, default_missing_value = "16")]
+    soft_share: Option<usize>,
     /// What a coded bit is worth to --prune and --quantize, in shares of what the loss minds an average
     /// weight: weights choose values and places that take fewer bytes. 0.01 makes files a little smaller,
     /// 0.1 much smaller at some loss.
@@ -129,6 +133,9 @@ impl StageArgs {
         }
         self.quantize(settings)?;
         self.rate(settings)?;
+        if let Some(components) = self.soft_share {
+            settings.only(SoftShare::continued())?.components = components;
+        }
         self.vector(settings)?;
         let own = settings
             .stages
@@ -201,7 +208,9 @@ impl StageArgs {
         });
         let mut own: Vec<&mut f64> = own.collect();
         if own.is_empty() {
-            return Err("--rate needs --quantize, or --prune by one threshold for all layers".into());
+            return Err(
+                "--rate needs --quantize, or --prune by one threshold for all layers".into(),
+            );
         }
         own.iter_mut().for_each(|own| **own = rate);
         Ok(())

@@ -61,18 +61,26 @@ pub fn share(
         return Err(CodebookError::NotFinite(parameter.name.clone()));
     }
     let mut alive: Vec<f32> = values.iter().copied().filter(|&v| v != 0.0).collect();
-    if alive.len() < entries {
-        let (layer, weights) = (parameter.name.clone(), alive.len());
-        return Err(CodebookError::TooLarge {
-            layer,
-            weights,
-            entries,
-        });
-    }
+    check_size(parameter, entries)?;
     alive.sort_unstable_by(f32::total_cmp);
     let centroids = k_means(&alive, entries, start, seed);
     assign(parameter, &centroids);
     Ok(())
+}
+
+/// Refuses a codebook larger than what is left of a layer.
+pub(super) fn check_size(parameter: &Parameter, entries: usize) -> Result<(), CodebookError> {
+    let values = parameter.materialize();
+    let weights = values.iter().filter(|w| **w != 0.0).count();
+    if entries <= weights {
+        return Ok(());
+    }
+    let layer = parameter.name.clone();
+    Err(CodebookError::TooLarge {
+        layer,
+        weights,
+        entries,
+    })
 }
 
 /// Gives every weight that is not zero its nearest centroid, for good.
@@ -217,7 +225,7 @@ fn step(largest: f32, max: i32) -> f32 {
 }
 
 /// Lloyd's iterations over sorted values; clusters are ranges, their means come from prefix sums.
-fn k_means(sorted: &[f32], entries: usize, start: Start, seed: u64) -> Vec<f32> {
+pub(super) fn k_means(sorted: &[f32], entries: usize, start: Start, seed: u64) -> Vec<f32> {
     let prefix: Vec<f64> = std::iter::once(0.0)
         .chain(sorted.iter().scan(0.0, |sum, &v| {
             *sum += v as f64;

@@ -22,6 +22,7 @@ pub mod rate;
 pub mod sensitivity;
 pub mod signs;
 mod simplify;
+pub mod soft_share;
 pub mod stream;
 pub mod units;
 mod unquantize;

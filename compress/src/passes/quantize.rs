@@ -1,6 +1,6 @@
 //! Weight sharing by a codebook per layer (Han 2016), trained through the integers.
 
-use super::codebook::{self, CodebookError, Start};
+use super::codebook::{self, Start};
 use super::rate::{self, is_off};
 use super::weights;
 use crate::pipeline::{CompressError, Effect, Pass, Run, check_count};
@@ -89,18 +89,7 @@ impl Pass for Quantize {
     fn check_graph(&self, graph: &Graph) -> Result<(), CompressError> {
         check_count(graph, self.entries.len())?;
         for (place, id) in weights(graph).into_iter().enumerate() {
-            let (parameter, entries) = (graph.parameter(id), self.entries_of(place));
-            let values = parameter.materialize();
-            let weights = values.iter().filter(|w| **w != 0.0).count();
-            if entries > weights {
-                let layer = parameter.name.clone();
-                let error = CodebookError::TooLarge {
-                    layer,
-                    weights,
-                    entries,
-                };
-                return Err(error.into());
-            }
+            codebook::check_size(graph.parameter(id), self.entries_of(place))?;
         }
         Ok(())
     }
