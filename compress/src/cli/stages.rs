@@ -36,7 +36,7 @@ pub(super) struct StageArgs {
     #[arg(long, value_name = "BITS", num_args = 0..=1, require_equals = true, default_missing_value = "4")]
     quantize: Option<u8>,
     /// Draws the weights of each layer together while they learn, until they share at most COMPONENTS values
-    /// (16 unless given), zero among them; needs data.
+    /// (16 unless given), zero among them; with retraining where there is data.
     #[arg(long, value_name = "COMPONENTS", num_args = 0..=1, require_equals = true, default_missing_value = "16")]
     soft_share: Option<usize>,
     /// What a coded bit is worth to --prune and --quantize, in shares of what the loss minds an average
