@@ -21,7 +21,7 @@ impl Gaussian {
 
 /// A density p of a layer's weights.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mixture {
+pub(super) struct Mixture {
     /// The first one is at zero.
     components: Vec<Gaussian>,
 }
@@ -43,7 +43,7 @@ impl Mixture {
     /// The maximum of likelihood that expectation-maximization (Dempster et al. 1977) comes to from means
     /// spread evenly over the weights, of which there must be some. The component at zero stays there and
     /// keeps its share `zero`, below 1.
-    pub fn fit(weights: &[f32], components: usize, zero: f64) -> Self {
+    pub(super) fn fit(weights: &[f32], components: usize, zero: f64) -> Self {
         let ends = weights.iter().fold((0.0f32, 0.0f32), |(low, high), &w| {
             (low.min(w), high.max(w))
         });
@@ -121,7 +121,7 @@ impl Mixture {
     }
 
     /// `−ln p(w)`, in nats.
-    pub fn cost(&self, w: f64) -> f64 {
+    pub(super) fn cost(&self, w: f64) -> f64 {
         let logs = || self.components.iter().map(|c| c.log(w));
         let largest = logs().fold(f64::NEG_INFINITY, f64::max);
         -largest - logs().map(|log| (log - largest).exp()).sum::<f64>().ln()
@@ -129,14 +129,14 @@ impl Mixture {
 
     /// The derivative of [`cost`](Self::cost): the pull of each component as far as it is responsible,
     /// `Σ r (w − mean)/variance`.
-    pub fn slope(&self, w: f64) -> f64 {
+    pub(super) fn slope(&self, w: f64) -> f64 {
         let pull = |c: &Gaussian| (w - c.mean) / c.variance;
         let components = self.components.iter().zip(self.responsibilities(w));
         components.map(|(c, r)| r * pull(c)).sum()
     }
 
     /// The component most responsible for a weight; 0 is the one at zero.
-    pub fn nearest(&self, w: f64) -> usize {
+    pub(super) fn nearest(&self, w: f64) -> usize {
         let logs = self.components.iter().map(|c| c.log(w)).enumerate();
         let most = |best: (usize, f64), next: (usize, f64)| {
             if next.1 > best.1 { next } else { best }
@@ -145,7 +145,7 @@ impl Mixture {
     }
 
     /// Means of the components, the first one 0.
-    pub fn means(&self) -> impl Iterator<Item = f64> {
+    pub(super) fn means(&self) -> impl Iterator<Item = f64> {
         self.components.iter().map(|c| c.mean)
     }
 }
@@ -176,10 +176,8 @@ mod tests {
         let clusters = [(7000, 0.0, 0.05), (2000, 1.0, 0.1), (1000, -0.5, 0.02)];
         let draw = |(count, mean, deviation)| {
             let normal = Normal::new(mean, deviation).expect("a width");
-            (&mut rng)
-                .sample_iter(normal)
-                .take(count)
-                .collect::<Vec<f32>>()
+            let weights = (0..count).map(|_| normal.sample(&mut rng));
+            weights.collect::<Vec<f32>>()
         };
         clusters.map(draw).concat()
     }

@@ -7,7 +7,7 @@ use trainer::graph::nearest;
 /// The places of weights that belong together, of those at `living`: in ascending order and divided into
 /// so many groups by k-means, each with the one half its group further on. Direct neighbours would pull
 /// on most weights from both sides alike, and none would move. Not more groups than weights.
-pub fn pairs(values: &[f32], living: &[usize], groups: usize) -> Vec<(usize, usize)> {
+pub(super) fn pairs(values: &[f32], living: &[usize], groups: usize) -> Vec<(usize, usize)> {
     let mut order = living.to_vec();
     order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]).then(a.cmp(&b)));
     let sorted: Vec<f32> = order.iter().map(|&place| values[place]).collect();
@@ -27,7 +27,12 @@ pub fn pairs(values: &[f32], living: &[usize], groups: usize) -> Vec<(usize, usi
 }
 
 /// Adds the penalty's gradient, `λ(w_i − w_j)` and its opposite for each pair.
-pub fn add_gradient(values: &[f32], pairs: &[(usize, usize)], lambda: f32, gradient: &mut [f32]) {
+pub(super) fn add_gradient(
+    values: &[f32],
+    pairs: &[(usize, usize)],
+    lambda: f32,
+    gradient: &mut [f32],
+) {
     for &(i, j) in pairs {
         let pull = lambda * (values[i] - values[j]);
         gradient[i] += pull;
