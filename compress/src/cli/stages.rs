@@ -40,8 +40,8 @@ pub(super) struct StageArgs {
     #[arg(long, value_name = "COMPONENTS", num_args = 0..=1, require_equals = true, default_missing_value = "16")]
     soft_share: Option<usize>,
     /// What a coded bit is worth to --prune and --quantize, in shares of what the loss minds an average
-    /// weight: weights choose values and places that take fewer bytes. 0.01 makes files a little smaller,
-    /// 0.1 much smaller at some loss.
+    /// weight: weights choose values and places that take fewer bytes. 0.01 is a good
+    /// start, 0.1 costs accuracy.
     #[arg(long, value_name = "LAMBDA")]
     rate: Option<f64>,
     /// Puts a smaller network in the model's place, trained to answer as the model does: a built-in
