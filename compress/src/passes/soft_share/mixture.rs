@@ -36,6 +36,11 @@ const ITERATIONS: usize = 60;
 /// closes in on a single weight.
 const LEAST_WIDTH: f64 = 1.0 / 254.0;
 
+/// Largest standard deviations, of the component at zero and of the others, in spacings of means spread
+/// evenly. The bulk of a layer's weights is much like one Gaussian about zero: without a limit, that at
+/// zero takes it all.
+const WIDEST: [f64; 2] = [0.5, 0.25];
+
 /// Least share of the weights that a component has.
 const LEAST_SHARE: f64 = 1e-6;
 
@@ -50,9 +55,11 @@ impl Mixture {
         let (low, range) = (f64::from(ends.0), f64::from(ends.1) - f64::from(ends.0));
         let bins = bins(weights, low, range);
         let least = (range * LEAST_WIDTH).powi(2).max(f64::MIN_POSITIVE);
+        let spacing = range / components.saturating_sub(1).max(1) as f64;
+        let widest = WIDEST.map(|width| (width * spacing).powi(2).max(least));
         let mut mixture = Self::start(low, range, components, zero, least);
         for _ in 0..ITERATIONS {
-            mixture = mixture.step(&bins, zero, least);
+            mixture = mixture.step(&bins, zero, least, widest);
         }
         mixture
     }
@@ -76,7 +83,7 @@ impl Mixture {
     }
 
     /// One expectation and one maximization over points with their counts.
-    fn step(&self, bins: &[(f64, f64)], zero: f64, least: f64) -> Self {
+    fn step(&self, bins: &[(f64, f64)], zero: f64, least: f64, widest: [f64; 2]) -> Self {
         // Of responsibilities: sums, and those times w and w².
         let mut sums = vec![[0.0f64; 3]; self.components.len()];
         for &(w, count) in bins {
@@ -105,7 +112,8 @@ impl Mixture {
             };
             Gaussian {
                 mean,
-                variance: (spread / count.max(f64::MIN_POSITIVE)).max(least),
+                variance: (spread / count.max(f64::MIN_POSITIVE))
+                    .clamp(least, widest[usize::from(!pinned)]),
                 share,
             }
         });

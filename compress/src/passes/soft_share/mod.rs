@@ -34,7 +34,7 @@ pub struct SoftShare {
     pub components: usize,
     /// What draws weights together.
     pub by: SoftShareBy,
-    /// τ of a mixture: what a nat of a weight is worth in nats of an example's loss; 1e-5 unless given.
+    /// τ of a mixture: what a nat of a weight is worth in nats of an example's loss; 1e-6 unless given.
     pub tau: Option<f64>,
     /// Share of a layer's living weights that a mixture expects at zero; 0.9 unless given.
     pub zero: Option<f64>,
@@ -62,7 +62,7 @@ impl Default for SoftShare {
 }
 
 /// τ unless given.
-const USUAL_TAU: f64 = 1e-5;
+const USUAL_TAU: f64 = 1e-6;
 
 /// λ unless given.
 const USUAL_LAMBDA: f64 = 0.01;
@@ -302,6 +302,52 @@ impl Hook for Draw<'_> {
             if let Some(gradient) = &mut gradients[id.0] {
                 self.add(force, graph.parameter(*id), gradient);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trainer::graph::Op;
+
+    /// The gradient of the whole penalty, by differences of its value; a pruned weight bears none.
+    #[test]
+    fn the_penalty_adds_its_gradient() {
+        let values: Vec<f32> = (0..60).map(|i| (i as f32 / 10.0).sin()).collect();
+        let mask: Vec<bool> = (0..60).map(|i| i % 7 > 0).collect();
+        let mut graph = Graph::new("g", "x", &[60]);
+        let weight = graph.add_parameter(Parameter::dense("w", &[1, 60], values.clone()));
+        let op = Op::Gemm { weight, bias: None };
+        graph.push("fc", op, &[graph.input]).expect("fits");
+        graph.parameters[0].parametrization = Parametrization::Masked {
+            values: values.clone(),
+            mask: mask.clone(),
+        };
+        let settings = SoftShare {
+            components: 4,
+            tau: Some(0.5),
+            ..SoftShare::default()
+        };
+        let mut draw = Draw {
+            settings: &settings,
+            max: 127,
+            seed: 1,
+            forces: Vec::new(),
+        };
+        draw.update(0.0, &mut graph).expect("draws");
+        let mut gradients = [Some(vec![1.0; 60])];
+        draw.penalize(&graph, &mut gradients);
+        let Force::Mixture(mixture) = &draw.forces[0].1 else {
+            panic!("a mixture is the usual force");
+        };
+        let gradient = gradients[0].as_ref().expect("one");
+        for (i, &w) in values.iter().enumerate() {
+            let cost = |step: f64| mixture.cost(f64::from(w) + step);
+            let slope = (cost(1e-6) - cost(-1e-6)) / 2e-6;
+            let expected = 1.0 + if mask[i] { 0.5 * slope } else { 0.0 };
+            let off = (f64::from(gradient[i]) - expected).abs();
+            assert!(off < 1e-4 * expected.abs().max(1.0), "{i}: {expected}");
         }
     }
 }
