@@ -36,10 +36,9 @@ const ITERATIONS: usize = 60;
 /// closes in on a single weight.
 const LEAST_WIDTH: f64 = 1.0 / 254.0;
 
-/// Largest standard deviations, of the component at zero and of the others, in spacings of means spread
-/// evenly. The bulk of a layer's weights is much like one Gaussian about zero: without a limit, that at
+/// Largest standard deviation, in spacings of means spread evenly, and that at the start. The bulk of a layer's weights is much like one Gaussian about zero: without a limit, that at
 /// zero takes it all.
-const WIDEST: [f64; 2] = [0.5, 0.25];
+const WIDEST: f64 = 0.25;
 
 /// Least share of the weights that a component has.
 const LEAST_SHARE: f64 = 1e-6;
@@ -56,20 +55,20 @@ impl Mixture {
         let bins = bins(weights, low, range);
         let least = (range * LEAST_WIDTH).powi(2).max(f64::MIN_POSITIVE);
         let spacing = range / components.saturating_sub(1).max(1) as f64;
-        let widest = WIDEST.map(|width| (width * spacing).powi(2).max(least));
-        let mut mixture = Self::start(low, range, components, zero, least);
+        let widest = (WIDEST * spacing).powi(2).max(least);
+        let mut mixture = Self::start(low, range, components, zero, widest);
         for _ in 0..ITERATIONS {
             mixture = mixture.step(&bins, zero, least, widest);
         }
         mixture
     }
 
-    fn start(low: f64, range: f64, components: usize, zero: f64, least: f64) -> Self {
+    fn start(low: f64, range: f64, components: usize, zero: f64, widest: f64) -> Self {
         let others = components.saturating_sub(1);
         let spacing = range / others.max(1) as f64;
         let gaussian = |mean, share| Gaussian {
             mean,
-            variance: spacing.powi(2).max(least),
+            variance: widest,
             share,
         };
         let spread = (0..others).map(|i| {
@@ -83,7 +82,7 @@ impl Mixture {
     }
 
     /// One expectation and one maximization over points with their counts.
-    fn step(&self, bins: &[(f64, f64)], zero: f64, least: f64, widest: [f64; 2]) -> Self {
+    fn step(&self, bins: &[(f64, f64)], zero: f64, least: f64, widest: f64) -> Self {
         // Of responsibilities: sums, and those times w and w².
         let mut sums = vec![[0.0f64; 3]; self.components.len()];
         for &(w, count) in bins {
@@ -112,8 +111,7 @@ impl Mixture {
             };
             Gaussian {
                 mean,
-                variance: (spread / count.max(f64::MIN_POSITIVE))
-                    .clamp(least, widest[usize::from(!pinned)]),
+                variance: (spread / count.max(f64::MIN_POSITIVE)).clamp(least, widest),
                 share,
             }
         });
