@@ -11,6 +11,7 @@ pub use crate::passes::mimic::Mimic;
 pub use crate::passes::prune::{Pattern, Prune, PruneBy};
 pub use crate::passes::quantize::Quantize;
 pub use crate::passes::signs::{Binary, Signs, Ternary};
+pub use crate::passes::soft_share::{SoftShare, SoftShareBy};
 pub use crate::passes::vector::{Vector, VectorStart};
 use crate::pipeline::{CompressError, Effect, Stage, StagePass, check_order};
 use serde::{Deserialize, Serialize};

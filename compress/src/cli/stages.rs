@@ -3,7 +3,7 @@
 use crate::pipeline::{Stage, StagePass};
 use crate::settings::{
     Binary, Channels, FineTune, Hash, LearnedGrid, LowRank, Mimic, Pattern, Prune, PruneBy,
-    Quantize, RankOrEnergy, Settings, Signs, Ternary, Vector,
+    Quantize, RankOrEnergy, Settings, Signs, SoftShare, Ternary, Vector,
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -35,6 +35,15 @@ pub(super) struct StageArgs {
     /// Shares the weights of each layer among 2^BITS values (4 bits unless given).
     #[arg(long, value_name = "BITS", num_args = 0..=1, require_equals = true, default_missing_value = "4")]
     quantize: Option<u8>,
+    /// Draws the weights of each layer together while they learn, until they share at most COMPONENTS values
+    /// (16 unless given), zero among them; with retraining where there is data.
+    #[arg(long, value_name = "COMPONENTS", num_args = 0..=1, require_equals = true, default_missing_value = "16")]
+    soft_share: Option<usize>,
+    /// What a coded bit is worth to --prune and --quantize, in shares of what the loss minds an average
+    /// weight: weights choose values and places that take fewer bytes. 0.01 is a good
+    /// start, 0.1 costs accuracy.
+    #[arg(long, value_name = "LAMBDA")]
+    rate: Option<f64>,
     /// Puts a smaller network in the model's place, trained to answer as the model does: a built-in
     /// architecture, `mlp:30`, or a TOML file. `--soft 0.5` lets labels count too.
     #[arg(long, value_name = "ARCH", require_equals = true, requires = "data")]
@@ -140,6 +149,10 @@ impl StageArgs {
             settings.only(Ternary(Signs::continued()))?;
         }
         self.quantize(settings)?;
+        self.rate(settings)?;
+        if let Some(components) = self.soft_share {
+            settings.only(SoftShare::continued())?.components = components;
+        }
         self.vector(settings)?;
         let own = settings
             .stages
@@ -218,6 +231,26 @@ impl StageArgs {
             }
             settings.only(Prune::continued())?.pattern = Some(pattern);
         }
+        Ok(())
+    }
+
+    /// To every stage in which bits can decide.
+    fn rate(&self, settings: &mut Settings) -> Result<(), Failure> {
+        let Some(rate) = self.rate else {
+            return Ok(());
+        };
+        let own = settings.stages.iter_mut().filter_map(|stage| match stage {
+            Stage::Prune(prune) if prune.spreads() => Some(&mut prune.rate),
+            Stage::Quantize(quantize) => Some(&mut quantize.rate),
+            _ => None,
+        });
+        let mut own: Vec<&mut f64> = own.collect();
+        if own.is_empty() {
+            return Err(
+                "--rate needs --quantize, or --prune by one threshold for all layers".into(),
+            );
+        }
+        own.iter_mut().for_each(|own| **own = rate);
         Ok(())
     }
 

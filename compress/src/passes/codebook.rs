@@ -2,11 +2,12 @@
 //! training then moves the centroids by the summed gradients of their copies.
 
 use super::choice::is_bound;
+use super::rate;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
-use trainer::graph::{Graph, Grid, Op, ParamId, Parameter, Parametrization, nearest};
+use trainer::graph::{Graph, Grid, Op, ParamId, Parameter, Parametrization, entry_of, nearest};
 
 /// Where k-means starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,18 +61,26 @@ pub fn share(
         return Err(CodebookError::NotFinite(parameter.name.clone()));
     }
     let mut alive: Vec<f32> = values.iter().copied().filter(|&v| v != 0.0).collect();
-    if alive.len() < entries {
-        let (layer, weights) = (parameter.name.clone(), alive.len());
-        return Err(CodebookError::TooLarge {
-            layer,
-            weights,
-            entries,
-        });
-    }
+    check_size(parameter, entries)?;
     alive.sort_unstable_by(f32::total_cmp);
     let centroids = k_means(&alive, entries, start, seed);
     assign(parameter, &centroids);
     Ok(())
+}
+
+/// Refuses a codebook larger than what is left of a layer.
+pub(super) fn check_size(parameter: &Parameter, entries: usize) -> Result<(), CodebookError> {
+    let values = parameter.materialize();
+    let weights = values.iter().filter(|w| **w != 0.0).count();
+    if entries <= weights {
+        return Ok(());
+    }
+    let layer = parameter.name.clone();
+    Err(CodebookError::TooLarge {
+        layer,
+        weights,
+        entries,
+    })
 }
 
 /// Gives every weight that is not zero its nearest centroid, for good.
@@ -95,44 +104,69 @@ fn assign(parameter: &mut Parameter, centroids: &[f32]) {
 }
 
 /// Lets a shared tensor's weights learn on, each as its nearest centroid; `values` are those before
-/// they were shared.
-pub fn loosen(parameter: &mut Parameter, values: Vec<f32>) {
+/// they were shared. With `zero`, that is a centroid too, which living weights may come to and leave.
+pub fn loosen(parameter: &mut Parameter, values: Vec<f32>, zero: bool) {
     let mut codebook = parameter.free().to_vec();
     codebook.retain(|&c| c != 0.0);
+    codebook.extend(zero.then_some(0.0));
     codebook.sort_unstable_by(f32::total_cmp);
     let mask = values.iter().map(|&v| v != 0.0).collect();
     parameter.parametrization = Parametrization::Clustered {
         values,
         mask,
         codebook,
+        edges: Vec::new(),
     };
 }
 
-/// Moves the centroids of a loosened tensor to the means of their weights.
-pub fn follow(parameter: &mut Parameter) {
+/// Moves the centroids of a loosened tensor to the means of their weights, zero apart, where that is
+/// one. Where there is a `price`, the squared distance that a bit is worth, weights then change to the
+/// centroids of least squared distance and bits together.
+pub fn follow(parameter: &mut Parameter, price: Option<f64>) {
     if let Parametrization::Clustered {
         values,
         mask,
         codebook,
+        edges,
     } = &mut parameter.parametrization
     {
         let living = values.iter().zip(&*mask).filter(|(_, keep)| **keep);
         let mut sums = vec![(0.0f64, 0usize); codebook.len()];
         for (&v, _) in living {
-            let (sum, count) = &mut sums[nearest(codebook, v)];
+            let (sum, count) = &mut sums[entry_of(codebook, edges, v)];
             *sum += f64::from(v);
             *count += 1;
         }
-        let means = codebook.iter_mut().zip(sums).filter(|(_, (_, n))| *n > 0);
-        means.for_each(|(c, (sum, n))| *c = (sum / n as f64) as f32);
-        codebook.sort_unstable_by(f32::total_cmp);
+        let is_pinned = |c: f32| price.is_some() && c == 0.0;
+        let moved = codebook.iter().zip(sums).map(|(&c, (sum, n))| match n {
+            0 => (c, 0),
+            n if is_pinned(c) => (c, n),
+            n => ((sum / n as f64) as f32, n),
+        });
+        let mut entries: Vec<(f32, usize)> = moved.collect();
+        entries.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        *codebook = entries.iter().map(|entry| entry.0).collect();
+        if let Some(price) = price {
+            let dead = mask.iter().filter(|keep| !**keep).count();
+            let costed = entries.into_iter().map(|(c, n)| {
+                let n = if c == 0.0 { n + dead } else { n };
+                (c, rate::bits(n, mask.len()))
+            });
+            *edges = rate::edges(&costed.collect::<Vec<_>>(), price);
+        }
     }
 }
 
 /// Ends what [`loosen`] began: every weight keeps the centroid that it has now.
 pub fn tighten(parameter: &mut Parameter) {
-    if let Parametrization::Clustered { codebook, .. } = &parameter.parametrization {
-        let centroids = codebook.clone();
+    if let Parametrization::Clustered {
+        codebook, edges, ..
+    } = &parameter.parametrization
+    {
+        let mut centroids = codebook.clone();
+        if !edges.is_empty() {
+            centroids.retain(|&c| c != 0.0);
+        }
         assign(parameter, &centroids);
     }
 }
@@ -191,7 +225,7 @@ fn step(largest: f32, max: i32) -> f32 {
 }
 
 /// Lloyd's iterations over sorted values; clusters are ranges, their means come from prefix sums.
-fn k_means(sorted: &[f32], entries: usize, start: Start, seed: u64) -> Vec<f32> {
+pub(super) fn k_means(sorted: &[f32], entries: usize, start: Start, seed: u64) -> Vec<f32> {
     let prefix: Vec<f64> = std::iter::once(0.0)
         .chain(sorted.iter().scan(0.0, |sum, &v| {
             *sum += v as f64;
@@ -320,7 +354,7 @@ mod tests {
         share(&mut graph, ParamId(0), 2, Start::Linear, 1).expect("fits");
         let parameter = &mut graph.parameters[0];
         let shared = parameter.materialize();
-        loosen(parameter, values);
+        loosen(parameter, values, false);
         assert_eq!(parameter.materialize(), shared);
         assert_eq!(
             parameter.pull_back(&[1.0; 6]),
@@ -328,7 +362,7 @@ mod tests {
         );
         // Training moves the third weight across the middle.
         parameter.free_mut()[2] = 1.7;
-        follow(parameter);
+        follow(parameter, None);
         let close = |w: &[f32], expected: [f32; 6]| {
             let apart = w.iter().zip(expected).map(|(a, b)| (a - b).abs());
             assert!(apart.fold(0.0, f32::max) < 1e-6, "{w:?}");

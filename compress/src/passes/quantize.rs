@@ -1,6 +1,7 @@
 //! Weight sharing by a codebook per layer (Han 2016), trained through the integers.
 
-use super::codebook::{self, CodebookError, Start};
+use super::codebook::{self, Start};
+use super::rate::{self, is_off};
 use super::weights;
 use crate::pipeline::{CompressError, Effect, Pass, Run, check_count};
 use crate::settings::SettingError;
@@ -21,6 +22,10 @@ pub struct Quantize {
     /// Share of the fine-tuning until which the weights themselves learn and may change their
     /// centroids, rather than the centroids alone; at 0 they never do.
     pub reassign: f64,
+    /// What a coded bit is worth when weights choose their centroids, of which zero then is one, in shares
+    /// of what the loss minds an average weight; 0 asks for the nearest centroid alone.
+    #[serde(skip_serializing_if = "is_off")]
+    pub rate: f64,
     /// Fine-tuning of the centroids through the integers.
     pub train: TrainConfig,
 }
@@ -32,6 +37,7 @@ impl Default for Quantize {
             entries: Vec::new(),
             start: Start::default(),
             reassign: 0.0,
+            rate: 0.0,
             train: TrainConfig {
                 learning_rate: 5e-4,
                 ..TrainConfig::default()
@@ -76,25 +82,14 @@ impl Pass for Quantize {
             let range = "1 to 256 centroids";
             return wrong("quantize.entries", range, entries.to_string());
         }
-        Ok(())
+        rate::check("quantize.rate", self.rate)
     }
 
     /// Codebooks must not be larger than their layers.
     fn check_graph(&self, graph: &Graph) -> Result<(), CompressError> {
         check_count(graph, self.entries.len())?;
         for (place, id) in weights(graph).into_iter().enumerate() {
-            let (parameter, entries) = (graph.parameter(id), self.entries_of(place));
-            let values = parameter.materialize();
-            let weights = values.iter().filter(|w| **w != 0.0).count();
-            if entries > weights {
-                let layer = parameter.name.clone();
-                let error = CodebookError::TooLarge {
-                    layer,
-                    weights,
-                    entries,
-                };
-                return Err(error.into());
-            }
+            codebook::check_size(graph.parameter(id), self.entries_of(place))?;
         }
         Ok(())
     }
@@ -113,14 +108,17 @@ impl Pass for Quantize {
             let (entries, seed) = (self.entries_of(place), run.settings.seed);
             let values = run.graph.parameter(id).latent();
             codebook::share(&mut run.graph, id, entries, self.start, seed)?;
-            if self.reassign > 0.0 {
-                codebook::loosen(&mut run.graph.parameters[id.0], values);
+            if self.reassign > 0.0 || self.rate > 0.0 {
+                let parameter = &mut run.graph.parameters[id.0];
+                codebook::loosen(parameter, values, self.rate > 0.0);
             }
         }
         let mut follow = Follow {
             max: run.settings.grid_max(),
             reassign: self.reassign,
+            rate: self.rate,
         };
+        follow.settle(&mut run.graph);
         follow.refresh(&mut run.graph);
         run.calibrate()?;
         run.fit(&self.train, &mut follow)
@@ -131,12 +129,38 @@ impl Pass for Quantize {
 struct Follow {
     max: i32,
     reassign: f64,
+    rate: f64,
 }
+
+/// Far more than weights take to settle where bits count.
+const MOST_CHANGES: usize = 50;
 
 impl Follow {
     fn refresh(&self, graph: &mut Graph) {
         for id in weights(graph) {
             codebook::per_tensor_grid(graph, id, self.max);
+        }
+    }
+
+    /// Where bits count, lets weights choose until the shares of the centroids, and so their bits, stand
+    /// still.
+    fn settle(&self, graph: &mut Graph) {
+        for _ in (0..MOST_CHANGES).filter(|_| self.rate > 0.0) {
+            let before = graph.clone();
+            self.follow(graph, &[]);
+            if *graph == before {
+                return;
+            }
+        }
+    }
+
+    /// One choice of every weight that may still choose.
+    fn follow(&self, graph: &mut Graph, squares: &[&[f32]]) {
+        let counts = self.rate > 0.0;
+        let prices = rate::prices(graph, squares, self.rate);
+        for (id, price) in weights(graph).into_iter().zip(prices) {
+            let price = Some(price).filter(|_| counts);
+            codebook::follow(&mut graph.parameters[id.0], price);
         }
     }
 }
@@ -147,12 +171,20 @@ impl Hook for Follow {
     }
 
     fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
-        for id in weights(graph) {
-            let parameter = &mut graph.parameters[id.0];
-            if progress < self.reassign {
-                codebook::follow(parameter);
-            } else {
-                codebook::tighten(parameter);
+        self.update_by(progress, graph, &[])
+    }
+
+    fn update_by(
+        &mut self,
+        progress: f64,
+        graph: &mut Graph,
+        squares: &[&[f32]],
+    ) -> Result<(), String> {
+        if progress < self.reassign {
+            self.follow(graph, squares);
+        } else {
+            for id in weights(graph) {
+                codebook::tighten(&mut graph.parameters[id.0]);
             }
         }
         self.refresh(graph);

@@ -5,7 +5,7 @@ use crate::passes::choice::is_bound;
 use crate::passes::weights;
 use crate::settings::{
     Binary, Channels, FineTune, Hash, LearnedGrid, LowRank, Mimic, Prune, Quantize, SettingError,
-    Ternary, Vector,
+    SoftShare, Ternary, Vector,
 };
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -148,6 +148,8 @@ stages! {
     "grid" => LearnedGrid,
     /// Weight sharing by a codebook per layer, trained through the integers.
     "quantize" => Quantize,
+    /// Weights drawn together while they learn, then shared, trained through the integers.
+    "soft-share" => SoftShare,
     /// Neighbouring weights as entries of codebooks, trained through the integers.
     "vector" => Vector,
 }

@@ -77,7 +77,7 @@ fn blocks_stay_or_go_as_one() {
             Amounts::PerLayer(vec![0.75; 2]),
         ] {
             let mut graph = network();
-            prune_blocks(&mut graph, &amounts, block, |share| share);
+            prune_blocks(&mut graph, &amounts, block, 0.0, |share| share);
             let off = sparsity(&graph) - 0.75;
             assert!(off.abs() < 0.01, "{block:?}, {amounts:?}: {off}");
             for id in weights(&graph) {
@@ -116,7 +116,9 @@ fn the_weakest_blocks_go() {
     b.gemm(b.graph.input, 4);
     let mut graph = b.graph;
     *graph.parameters[0].free_mut() = vec![1.0, -6.0, 3.0, 0.1, 5.0, 1.5, -3.0, 0.5];
-    prune_blocks(&mut graph, &Amounts::Global(0.5), [2, 1], |share| share);
+    prune_blocks(&mut graph, &Amounts::Global(0.5), [2, 1], 0.0, |share| {
+        share
+    });
     let expected = [0.0, -6.0, 0.0, 0.1, 5.0, 0.0, -3.0, 0.0];
     assert_eq!(graph.parameters[0].materialize(), expected);
 }

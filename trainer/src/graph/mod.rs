@@ -17,7 +17,7 @@ mod vectors;
 
 pub use hashed::HashedWeights;
 pub use op::{Affine, DynamicOutput, Op, Window};
-pub use parameter::{Grid, ParamId, Parameter, Parametrization, nearest};
+pub use parameter::{Grid, ParamId, Parameter, Parametrization, entry_of, nearest};
 pub use recurrent::{Cell, Recurrent};
 pub use shape::ShapeError;
 pub use signs::SignWeights;

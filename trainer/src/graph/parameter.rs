@@ -44,9 +44,10 @@ pub enum Parametrization {
         /// Whether entry 0 stands for pruned weights and is not trained.
         pinned_zero: bool,
     },
-    /// W is zero outside the mask and the centroid nearest to the value inside it; the gradient goes
-    /// straight through to every living value, so that a weight may change its centroid while the
-    /// network learns. A form of training only: it ends as [`Shared`](Self::Shared).
+    /// W is zero outside the mask and the value's centroid inside it, the nearest one unless `edges` say
+    /// otherwise; the gradient goes straight through to every living value, so that a weight may change
+    /// its centroid while the network learns. A form of training only: it ends as
+    /// [`Shared`](Self::Shared).
     Clustered {
         /// Row-major.
         values: Vec<f32>,
@@ -54,6 +55,9 @@ pub enum Parametrization {
         mask: Vec<bool>,
         /// The centroids, at least one, in ascending order.
         codebook: Vec<f32>,
+        /// Where each centroid but the last one has its last values, ascending: cheap ones may reach
+        /// beyond the middle. Empty where every value has the nearest one.
+        edges: Vec<f32>,
     },
     /// Each entry a value that the hash of its place chooses (HashedNets).
     Hashed(HashedWeights),
@@ -77,6 +81,17 @@ pub fn nearest(codebook: &[f32], value: f32) -> usize {
         0 => 0,
         n if n == codebook.len() => n - 1,
         n => closer(n - 1, n),
+    }
+}
+
+/// The place of the entry that stands for `value` in a non-empty codebook with these `edges`, as in
+/// [`Parametrization::Clustered`].
+pub fn entry_of(codebook: &[f32], edges: &[f32], value: f32) -> usize {
+    match edges {
+        [] => nearest(codebook, value),
+        edges => edges
+            .partition_point(|&edge| edge < value)
+            .min(codebook.len() - 1),
     }
 }
 
@@ -174,10 +189,11 @@ impl Parameter {
                 values,
                 mask,
                 codebook,
+                edges,
             } => {
                 let project = |(&v, &keep): (&f32, &bool)| {
                     if keep {
-                        codebook[nearest(codebook, v)]
+                        codebook[entry_of(codebook, edges, v)]
                     } else {
                         0.0
                     }

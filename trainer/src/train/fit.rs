@@ -45,6 +45,10 @@ pub trait Hook {
     ) -> Result<(), String> {
         self.update(progress, graph)
     }
+
+    /// Adds the gradient of a penalty on the weights to that of the loss, before every step. There is one
+    /// list for each parameter that has a gradient: its free values first, in their order.
+    fn penalize(&mut self, _graph: &Graph, _gradients: &mut [Option<Vec<f32>>]) {}
 }
 
 /// Changes nothing.
@@ -302,7 +306,7 @@ impl Run<'_> {
                     .map_err(TrainError::Hook)?;
             }
             let rate = self.config.rate(done, &self.state.history);
-            let loss = self.step(batch, rate)?;
+            let loss = self.step(batch, rate, hook)?;
             if !loss.is_finite() {
                 let (epoch, learning_rate) = (self.state.epoch + 1, rate);
                 return Err(TrainError::Diverged {
@@ -361,7 +365,7 @@ impl Run<'_> {
     }
 
     /// One step; the batch's mean loss before it.
-    fn step(&mut self, batch: &[usize], rate: f64) -> Result<f64, TrainError> {
+    fn step(&mut self, batch: &[usize], rate: f64, hook: &mut dyn Hook) -> Result<f64, TrainError> {
         let this = &*self;
         let parameters = materialized(&this.state.graph);
         let shards = side_by_side(batch, part_len(batch.len()), |part| {
@@ -373,7 +377,8 @@ impl Run<'_> {
             .ok_or(TrainError::Engine { epoch })?
             .into_iter()
             .for_each(|shard| total.add(shard));
-        let gradients = self.pull_back(total.gradients);
+        let mut gradients = self.pull_back(total.gradients);
+        hook.penalize(&self.state.graph, &mut gradients);
         self.state
             .optimizer
             .update(&mut self.state.graph, &gradients, rate, self.config);

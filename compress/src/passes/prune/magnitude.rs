@@ -1,6 +1,7 @@
 //! Magnitude pruning (Han 2015): train with L2, drop links below a threshold, retrain from the
 //! survivors' current values, drop again, along a schedule.
 
+use super::charge::highest_charged;
 use super::layout::{Rows, block_means, n_of_m};
 use super::schedule::cubic;
 use trainer::graph::{Graph, Op, ParamId, Parametrization};
@@ -43,20 +44,22 @@ pub fn weights(graph: &Graph) -> Vec<ParamId> {
 /// Masks all but the largest weights; those masked before stay so. `progress` (0 … 1) scales the
 /// amounts along the cubic schedule of Zhu & Gupta (2017).
 pub fn prune(graph: &mut Graph, amounts: &Amounts, progress: f64) {
-    prune_blocks(graph, amounts, [1, 1], |share| share * cubic(progress));
+    prune_blocks(graph, amounts, [1, 1], 0.0, |share| share * cubic(progress));
 }
 
 /// As [`prune`], in blocks of so many outputs by so many neighbouring inputs, which stay or go as one by
-/// their mean score. `at` says how much of an amount goes now.
+/// their mean score. `at` says how much of an amount goes now, `rate` what a bit of a weight's place is
+/// worth in mean scores of the living; it is of no use to amounts per layer.
 pub fn prune_blocks(
     graph: &mut Graph,
     amounts: &Amounts,
     block: [usize; 2],
+    rate: f64,
     at: impl Fn(f64) -> f64,
 ) {
     let ids = weights(graph);
     let values: Vec<_> = ids.iter().map(|&id| graph.parameter(id).latent()).collect();
-    let masks = masks(graph, &values, amounts, block, at);
+    let masks = masks(graph, &values, amounts, block, rate, at);
     for ((id, values), mask) in ids.into_iter().zip(values).zip(masks) {
         mask_by(graph, id, values, mask);
     }
@@ -84,9 +87,15 @@ fn masks(
     values: &[Vec<f32>],
     amounts: &Amounts,
     block: [usize; 2],
+    rate: f64,
     at: impl Fn(f64) -> f64,
 ) -> Vec<Vec<bool>> {
     let ids = weights(graph);
+    let lives = |values: &Vec<f32>| values.iter().map(|v| *v != 0.0).collect();
+    let highest_of = |scores: &[Vec<f32>], share: f64| {
+        let living: Vec<Vec<bool>> = values.iter().map(lives).collect();
+        highest_charged(scores, &living, rate, at(share))
+    };
     let in_blocks = |(scores, id): (Vec<f32>, &ParamId)| match block {
         [1, 1] => scores,
         block => block_means(&scores, &Rows::of(graph, *id), block),
@@ -94,11 +103,19 @@ fn masks(
     let magnitudes = values.iter().map(|values| magnitudes(values));
     let magnitudes = magnitudes.zip(&ids).map(in_blocks);
     match amounts {
-        Amounts::Global(share) => highest(&magnitudes.collect::<Vec<_>>(), at(*share)),
+        Amounts::Global(share) if rate == 0.0 => {
+            highest(&magnitudes.collect::<Vec<_>>(), at(*share))
+        }
+        Amounts::Global(share) => {
+            // The loss minds squares.
+            let square = |scores: Vec<f32>| scores.iter().map(|m| m * m).collect();
+            let scores: Vec<Vec<f32>> = magnitudes.map(square).collect();
+            highest_of(&scores, *share)
+        }
         Amounts::Adaptive(share) => {
             let scores = magnitudes.map(|m| adaptive_scores(&m));
             let scores: Vec<_> = scores.zip(&ids).map(in_blocks).collect();
-            highest(&scores, at(*share))
+            highest_of(&scores, *share)
         }
         Amounts::Fisher(share, squares) => {
             let scores = values.iter().zip(&ids).map(|(values, id)| {
@@ -107,7 +124,7 @@ fn masks(
                 minded.collect::<Vec<f32>>()
             });
             let scores: Vec<_> = scores.zip(&ids).map(in_blocks).collect();
-            highest(&scores, at(*share))
+            highest_of(&scores, *share)
         }
         Amounts::PerLayer(shares) => magnitudes
             .zip(shares)
@@ -117,7 +134,7 @@ fn masks(
 }
 
 /// Which scores are above the threshold below which `share` of all lie.
-fn highest(scores: &[Vec<f32>], share: f64) -> Vec<Vec<bool>> {
+pub(super) fn highest(scores: &[Vec<f32>], share: f64) -> Vec<Vec<bool>> {
     let threshold = threshold(scores.concat(), share);
     let above = |scores: &Vec<f32>| scores.iter().map(|&s| s > threshold).collect();
     scores.iter().map(above).collect()

@@ -1,11 +1,13 @@
 //! Magnitude pruning with retraining: settings, the schedule, and what it leaves behind.
 
+mod charge;
 mod layout;
 mod magnitude;
 mod pattern;
 mod regrow;
 mod schedule;
 
+use super::rate::{self, is_off};
 use super::{fold_batch_norm, normalize, remove_dead_units, sensitivity};
 use crate::pipeline::{CompressError, Effect, Pass, Run, check_count};
 use crate::settings::SettingError;
@@ -78,6 +80,11 @@ pub struct Prune {
     /// Share of each layer's living weights that change places with pruned ones `every` so many steps,
     /// falling to none at `until` (RigL; Evci et al. 2020); needs data.
     pub regrow: f64,
+    /// What a bit of a surviving weight's place is worth, in mean scores of the living ones (of squares
+    /// under `global`): a place in an emptier layer costs more, and of two weights with the same score the one
+    /// there goes. For one threshold for all layers; 0 counts no bits.
+    #[serde(skip_serializing_if = "is_off")]
+    pub rate: f64,
     /// Whether convolutions that come without batch normalization get one while they are retrained.
     pub normalize: bool,
     /// Retraining.
@@ -97,6 +104,7 @@ impl Default for Prune {
             pattern: None,
             block: [1, 1],
             regrow: 0.0,
+            rate: 0.0,
             normalize: false,
             train: TrainConfig {
                 l2: 1e-5,
@@ -120,6 +128,12 @@ impl Prune {
             },
             ..Self::default()
         }
+    }
+
+    /// Whether layers compete for what is left, so that bits can decide among them.
+    pub fn spreads(&self) -> bool {
+        let amounts = !self.layers.is_empty() || self.by == PruneBy::Sensitivity;
+        !amounts && self.pattern.is_none()
     }
 
     fn amounts(&self, run: &Run) -> Result<Amounts, CompressError> {
@@ -172,6 +186,11 @@ impl Pass for Prune {
         if given.len() > 1 {
             let range = "one of pattern, block and regrow";
             return wrong("the form of prune", range, given.join(" and "));
+        }
+        rate::check("prune.rate", self.rate)?;
+        if self.rate > 0.0 && !self.spreads() {
+            let range = "left out where layers have amounts or a pattern of their own";
+            return wrong("prune.rate", range, self.rate.to_string());
         }
         if self.by == PruneBy::Fisher && !self.train.optimizer.keeps_squares() {
             let range = "adam, adamw, lamb or rmsprop where prune.by is fisher";
@@ -245,7 +264,8 @@ impl Schedule<'_> {
             None if self.amounts.unknown() => {}
             None => {
                 let at = |share| course.at(share, progress);
-                prune_blocks(graph, &self.amounts, self.settings.block, at);
+                let Prune { block, rate, .. } = *self.settings;
+                prune_blocks(graph, &self.amounts, block, rate, at);
             }
         }
     }
