@@ -8,7 +8,7 @@ use crate::diff::diff;
 use crate::host::{self, End};
 use crate::inspect::inspect;
 use crate::passes::sensitivity::{self, Pass, Sensitivity};
-use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress, scannable};
+use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, checked, compress, scannable};
 use crate::progress::Steps;
 use crate::report::{Report, Sized, html, spreads_of};
 use crate::search::{Budgets, affordable};
@@ -554,6 +554,7 @@ fn fine_tune_strangers(
     if !some.is_labelled() {
         return Ok(());
     }
+    checked(graph, Examples::Data(train), settings)?;
     let error = error_percent(graph, &some, DeviceChoice::Cpu)?;
     if error <= STRANGE {
         return Ok(());

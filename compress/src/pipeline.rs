@@ -16,7 +16,7 @@ use cache::Step;
 pub use calibration::SYNTHETIC_INPUTS;
 pub use checkpoints::Checkpoints;
 pub use error::{CompressError, OrderError};
-pub(crate) use prepare::{lower_check, prepared, scannable};
+pub(crate) use prepare::{checked, lower_check, prepared, scannable};
 pub(crate) use run::Run;
 use serde::{Deserialize, Serialize};
 pub use stages::Stage;
@@ -91,7 +91,7 @@ pub fn compress(
 ) -> Result<Compressed, CompressError> {
     settings.check()?;
     let macs = graph.macs();
-    let graph = prepare::checked(graph, examples, settings)?;
+    let graph = checked(graph, examples, settings)?;
     let (train, held_out) = examples.split(settings);
     let calibration = calibration::inputs(&graph, train.as_ref(), examples, settings);
     let data = (train.as_ref(), held_out.as_ref());

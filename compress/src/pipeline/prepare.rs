@@ -20,7 +20,7 @@ pub struct Int16Error {
 }
 
 /// The graph that the stages begin with.
-pub(super) fn checked(
+pub(crate) fn checked(
     graph: &Graph,
     examples: Examples,
     settings: &Settings,
