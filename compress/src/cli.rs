@@ -1,5 +1,6 @@
 //! The command line.
 
+mod fine_tune;
 mod plans;
 mod stages;
 
@@ -8,12 +9,13 @@ use crate::diff::diff;
 use crate::host::{self, End};
 use crate::inspect::inspect;
 use crate::passes::sensitivity::{self, Pass, Sensitivity};
-use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, checked, compress, scannable};
+use crate::pipeline::{Checkpoints, Examples, SYNTHETIC_INPUTS, compress, scannable};
 use crate::progress::Steps;
 use crate::report::{Report, Sized, html, spreads_of};
 use crate::search::{Budgets, affordable};
 use crate::settings::{Coder, Settings};
 use clap::{Args, Parser, Subcommand};
+use fine_tune::put_first_if_needed;
 use no_std_core::Model;
 use plans::{ParetoArgs, SensitivityArgs, run_pareto, run_sensitivity, within_budgets};
 use stages::StageArgs;
@@ -455,8 +457,8 @@ fn run_compress(args: &CompressArgs) -> Result<(), Failure> {
     let examples = match &splits {
         Some(splits) => {
             check_fit(&graph, &splits.train)?;
-            if args.config.is_none() && args.stages.could_fine_tune(&settings) {
-                fine_tune_strangers(args, &mut settings, &graph, &splits.train)?;
+            if args.config.is_none() {
+                put_first_if_needed(&args.stages, &mut settings, &graph, &splits.train)?;
             }
             if args.config.is_none() && args.stages.train.augment.is_none() {
                 augment(&mut settings, &graph, &splits.train)?;
@@ -534,36 +536,6 @@ fn sensitivities(graph: &Graph, train: &Dataset, seed: u64) -> Result<Vec<Sensit
     let passes = [Pass::Prune, Pass::Codebook];
     let steps = Steps::new("sensitivity", sensitivity::measurements(&graph, &passes));
     Ok(sensitivity::scan(&graph, &some, &passes, || steps.done())?)
-}
-
-/// Training examples, in percent, that a model gets wrong which is not at home in its data: there is
-/// something to learn before anything is taken away.
-const STRANGE: f64 = 20.0;
-
-/// Training examples that decide whether a model is at home in its data.
-const LOOKED_AT: usize = 2000;
-
-/// Has a model fine-tuned first, and teach the stages behind, where it is not at home in its data.
-fn fine_tune_strangers(
-    args: &CompressArgs,
-    settings: &mut Settings,
-    graph: &Graph,
-    train: &Dataset,
-) -> Result<(), Failure> {
-    let (some, _) = train.hold_out(train.len().saturating_sub(LOOKED_AT), settings.seed);
-    if !some.is_labelled() {
-        return Ok(());
-    }
-    checked(graph, Examples::Data(train), settings)?;
-    let error = error_percent(graph, &some, DeviceChoice::Cpu)?;
-    if error <= STRANGE {
-        return Ok(());
-    }
-    eprintln!(
-        "the model gets {error:.1} % of {} training examples wrong: it is fine-tuned first, and then teaches the stages behind (--no-fine-tune leaves that out)",
-        some.len()
-    );
-    args.stages.fine_tune(settings)
 }
 
 /// Lets training distort images in the ways that the model does not mind.

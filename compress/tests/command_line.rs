@@ -655,6 +655,18 @@ fn a_model_that_is_not_at_home_is_fine_tuned_first() {
     assert!(tuned < float - 10.0, "{tuned} %, {float} % before");
     assert!(image < float - 10.0, "{image} % of the image, {float} %");
 
+    // Asked for, it is the same.
+    let image = t.read("stranger.pith");
+    t.says(&format!(
+        "compress --prune --quantize --fine-tune stranger.onnx {line}"
+    ));
+    assert_eq!(t.read("stranger.pith"), image);
+    // Labels count beside the teacher: with them left out it is another image.
+    t.says(&format!(
+        "compress --prune --quantize --fine-tune --soft 1 stranger.onnx {line}"
+    ));
+    assert_ne!(t.read("stranger.pith"), image);
+
     t.says(&format!(
         "compress --prune --no-fine-tune stranger.onnx {line}"
     ));

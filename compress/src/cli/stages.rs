@@ -1,9 +1,10 @@
 //! The flags that put stages in their order, or change those of a configuration file.
 
+use super::fine_tune;
 use crate::pipeline::{Stage, StagePass};
 use crate::settings::{
-    Binary, Channels, FineTune, Hash, LearnedGrid, LowRank, Mimic, Pattern, Prune, PruneBy,
-    Quantize, RankOrEnergy, Settings, Signs, SoftShare, Ternary, Vector,
+    Binary, Channels, Hash, LearnedGrid, LowRank, Mimic, Pattern, Prune, PruneBy, Quantize,
+    RankOrEnergy, Settings, Signs, SoftShare, Ternary, Vector,
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -53,17 +54,19 @@ pub(super) struct StageArgs {
     #[arg(long, value_name = "MODEL.onnx", requires = "data")]
     pub(super) teacher: Vec<PathBuf>,
     /// First trains the model as it is, for as long as each other stage; what it then says teaches the
-    /// stages behind, beside the labels. Done anyway where a model that is to be retrained gets more than
-    /// a fifth of the training examples wrong.
+    /// stages behind, beside the labels. Done anyway where a model that --prune or --channels are to
+    /// retrain gets more than a fifth of the training examples wrong.
     #[arg(long, overrides_with = "no_fine_tune", requires = "data")]
-    fine_tune: bool,
+    pub(super) fine_tune: bool,
     /// Never does that.
     #[arg(long, overrides_with = "fine_tune")]
-    no_fine_tune: bool,
-    /// Share of the loss that comes from teachers rather than from labels, 0 to 1; 1 unless given.
+    pub(super) no_fine_tune: bool,
+    /// Share of the loss that comes from teachers rather than from labels, 0 to 1; 1 unless given, and 0.7
+    /// behind --fine-tune.
     #[arg(long, value_name = "SHARE")]
     soft: Option<f64>,
-    /// What teacher's and student's logits are divided by before they are compared; 1 unless given.
+    /// What teacher's and student's logits are divided by before they are compared; 1 unless given, and
+    /// 2 behind --fine-tune.
     #[arg(long, value_name = "T")]
     temperature: Option<f64>,
     /// Has a hash of each weight's place choose its value, of which there is one for RATIO weights (8
@@ -83,12 +86,6 @@ pub(super) struct StageArgs {
     #[command(flatten)]
     pub(super) train: TrainArgs,
 }
-
-/// How much a fine-tuned model counts beside the labels …
-const SOFT: f64 = 0.7;
-
-/// … and what its logits are divided by.
-const TEMPERATURE: f64 = 2.0;
 
 /// What `--vector` is given: `4`, or `4x64`.
 #[derive(Clone, Copy, Debug)]
@@ -135,9 +132,6 @@ impl StageArgs {
         learned: Option<u8>,
     ) -> Result<(), Failure> {
         self.mimic(settings)?;
-        if self.fine_tune {
-            self.fine_tune(settings)?;
-        }
         self.channels(settings)?;
         self.low_rank(settings)?;
         self.prune(settings)?;
@@ -161,6 +155,14 @@ impl StageArgs {
         if let Some(bits) = learned.filter(|_| own || !settings.has_form()) {
             settings.only(LearnedGrid::continued())?.bits = bits;
         }
+        if self.fine_tune {
+            fine_tune::put_first(settings)?;
+        }
+        self.train_as_said(settings)
+    }
+
+    /// Changes the trainings of the stages that there are.
+    pub(super) fn train_as_said(&self, settings: &mut Settings) -> Result<(), Failure> {
         self.teach(settings)?;
         self.train.apply(settings);
         Ok(())
@@ -173,27 +175,6 @@ impl StageArgs {
         Ok(())
     }
 
-    /// Whether flags leave open that the model is fine-tuned first: something is retrained, and no other
-    /// network is to teach or to take its place.
-    pub(super) fn could_fine_tune(&self, settings: &Settings) -> bool {
-        let said = self.fine_tune || self.no_fine_tune || !self.teacher.is_empty();
-        let retrains = |stage: &Stage| matches!(stage, Stage::Prune(_) | Stage::Channels(_));
-        let replaces = |stage: &Stage| matches!(stage, Stage::Mimic(_) | Stage::Hash(_));
-        let mut stages = settings.stages.iter();
-        !said && stages.clone().any(retrains) && !stages.any(replaces)
-    }
-
-    /// Puts fine-tuning first.
-    pub(super) fn fine_tune(&self, settings: &mut Settings) -> Result<(), Failure> {
-        settings.only(FineTune::continued())?;
-        for train in settings.trainings_mut() {
-            (train.soft, train.temperature) = (SOFT, TEMPERATURE);
-        }
-        self.teach(settings)?;
-        self.train.apply(settings);
-        Ok(())
-    }
-
     /// How much teachers count, where there are any.
     fn teach(&self, settings: &mut Settings) -> Result<(), Failure> {
         let teaches = |stage: &Stage| match stage {
@@ -203,7 +184,7 @@ impl StageArgs {
         };
         let taught = !self.teacher.is_empty() || settings.stages.iter().any(teaches);
         if !taught && (self.soft.is_some() || self.temperature.is_some()) {
-            return Err("--soft and --temperature say how to learn from a teacher; name one with --teacher or use --mimic".into());
+            return Err("--soft and --temperature say how to learn from a teacher; name one with --teacher, or use --mimic or --fine-tune".into());
         }
         for train in settings.trainings_mut() {
             train.soft = self.soft.unwrap_or(train.soft);

@@ -87,13 +87,14 @@ impl Report {
             measure: None,
         };
         let (float, image) = (4 * graph.parameter_count(), encoded.bytes.len());
+        let tuned = compressed.fine_tuned.as_ref();
         // The encoder has read its own image before.
         let model = Model::parse(&encoded.bytes).ok();
         Self {
             model: graph.name.clone(),
             seed,
             float: sized(float),
-            fine_tuned: compressed.fine_tuned.as_ref().map(|_| sized(float)),
+            fine_tuned: tuned.map(|graph| sized(4 * graph.parameter_count())),
             image: sized(image),
             ratio: float as f64 / image as f64,
             ledger: encoded.ledger,
