@@ -137,9 +137,9 @@ impl Windows {
     }
 }
 
-/// Written so that it becomes one instruction, which `f32::max` does not.
+/// NaN where there is one, so that a training that diverges is seen to, which `f32::max` would hide.
 fn larger(a: f32, b: f32) -> f32 {
-    if b > a { b } else { a }
+    if b > a || b.is_nan() { b } else { a }
 }
 
 #[cfg(test)]
@@ -197,6 +197,26 @@ mod tests {
             };
             let own = outcome(shape, |x| max_pool(x, [axis(0), axis(1)]).unwrap());
             assert_eq!(own, burns, "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_comes_through() {
+        let axis = Axis {
+            input: 4,
+            output: 2,
+            kernel: 2,
+            stride: 2,
+            dilation: 1,
+            padding: 0,
+        };
+        for at in 0..16 {
+            let mut x = [1.0; 16];
+            x[at] = f32::NAN;
+            let largest = Windows([axis, axis]).largest(&x);
+            let window = at / 8 * 2 + at % 4 / 2;
+            let nans: Vec<usize> = (0..4).filter(|&i| largest[i].is_nan()).collect();
+            assert_eq!(nans, [window], "at {at}");
         }
     }
 
