@@ -61,7 +61,7 @@ fn values(graph: &Graph) -> Vec<usize> {
 struct Pull(f32);
 
 impl Hook for Pull {
-    fn update(&mut self, _: f64, _: &mut Graph) -> Result<(), String> {
+    fn update(&mut self, _: f64, _: &mut Graph, _: &[&[f32]]) -> Result<(), String> {
         Ok(())
     }
 

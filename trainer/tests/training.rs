@@ -355,7 +355,7 @@ impl Hook for Pin {
         1
     }
 
-    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
+    fn update(&mut self, progress: f64, graph: &mut Graph, _: &[&[f32]]) -> Result<(), String> {
         let Parametrization::Shared {
             codebook,
             pinned_zero,
@@ -622,7 +622,7 @@ impl Hook for Crash {
         1
     }
 
-    fn update(&mut self, progress: f64, _: &mut Graph) -> Result<(), String> {
+    fn update(&mut self, progress: f64, _: &mut Graph, _: &[&[f32]]) -> Result<(), String> {
         if progress >= self.0 {
             Err("crash".into())
         } else {
@@ -761,7 +761,7 @@ impl Hook for Share {
         4
     }
 
-    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
+    fn update(&mut self, progress: f64, graph: &mut Graph, _: &[&[f32]]) -> Result<(), String> {
         let parameter = &mut graph.parameters[0];
         if progress >= 0.5 && matches!(parameter.parametrization, Parametrization::Dense { .. }) {
             parameter.parametrization = Parametrization::Shared {

@@ -170,11 +170,7 @@ impl Hook for Follow {
         if self.reassign > 0.0 { 10 } else { 100 }
     }
 
-    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
-        self.update_by(progress, graph, &[])
-    }
-
-    fn update_by(
+    fn update(
         &mut self,
         progress: f64,
         graph: &mut Graph,

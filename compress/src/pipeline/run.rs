@@ -80,7 +80,7 @@ impl<'a> Run<'a> {
         match self.train.filter(|_| config.epochs > 0) {
             Some(train) => self.fit_on(train, config, hook),
             None => {
-                let last = hook.update(1.0, &mut self.graph);
+                let last = hook.update(1.0, &mut self.graph, &[]);
                 Ok(last.map_err(TrainError::Hook)?)
             }
         }

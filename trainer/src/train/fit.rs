@@ -27,24 +27,18 @@ pub trait Hook {
     /// Changes the graph; `progress` is the share of all steps done, 0 … 1. Called a last time with
     /// 1.0 after the last step.
     ///
-    /// # Errors
-    /// A reason to stop, in one line.
-    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String>;
-
-    /// As [`Hook::update`], for those who want to know how much the loss minds each weight: for every
-    /// parameter the running means of the squares of its free values' gradients, as the optimizer keeps
-    /// them for its steps; empty before the first one and under rules that keep none.
+    /// `squares` tell how much the loss minds each weight: for every parameter the running means of the
+    /// squares of its free values' gradients, as the optimizer keeps them for its steps; nothing before the
+    /// first one, under rules that keep none and without training.
     ///
     /// # Errors
-    /// As [`Hook::update`].
-    fn update_by(
+    /// A reason to stop, in one line.
+    fn update(
         &mut self,
         progress: f64,
         graph: &mut Graph,
-        _squares: &[&[f32]],
-    ) -> Result<(), String> {
-        self.update(progress, graph)
-    }
+        squares: &[&[f32]],
+    ) -> Result<(), String>;
 
     /// Adds the gradient of a penalty on the weights to that of the loss, before every step. There is one
     /// list for each parameter that has a gradient: its free values first, in their order.
@@ -56,7 +50,7 @@ pub trait Hook {
 pub struct NoHook;
 
 impl Hook for NoHook {
-    fn update(&mut self, _: f64, _: &mut Graph) -> Result<(), String> {
+    fn update(&mut self, _: f64, _: &mut Graph, _: &[&[f32]]) -> Result<(), String> {
         Ok(())
     }
 }
@@ -247,7 +241,7 @@ impl Run<'_> {
         }
         self.progress.finish();
         let squares = self.state.optimizer.squares();
-        hook.update_by(1.0, &mut self.state.graph, &squares)
+        hook.update(1.0, &mut self.state.graph, &squares)
             .map_err(TrainError::Hook)?;
         let mut epoch = self.state.epoch;
         if let Some((error, best)) = self.state.best.take() {
@@ -302,7 +296,7 @@ impl Run<'_> {
             let done = at as f64 / (self.config.epochs * self.steps) as f64;
             if at.is_multiple_of(hook.every()) {
                 let squares = self.state.optimizer.squares();
-                hook.update_by(done, &mut self.state.graph, &squares)
+                hook.update(done, &mut self.state.graph, &squares)
                     .map_err(TrainError::Hook)?;
             }
             let rate = self.config.rate(done, &self.state.history);

@@ -213,7 +213,7 @@ impl Hook for Thinning<'_> {
         self.settings.every.max(1)
     }
 
-    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
+    fn update(&mut self, progress: f64, graph: &mut Graph, _: &[&[f32]]) -> Result<(), String> {
         let Channels { from, until, .. } = *self.settings;
         let reach = cubic((progress - from) / (until - from));
         if !self.done && reach > 0.0 {

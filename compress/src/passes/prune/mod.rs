@@ -288,7 +288,15 @@ impl Hook for Schedule<'_> {
         self.settings.every.max(1)
     }
 
-    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
+    fn update(
+        &mut self,
+        progress: f64,
+        graph: &mut Graph,
+        squares: &[&[f32]],
+    ) -> Result<(), String> {
+        if let Amounts::Fisher(_, known) = &mut self.amounts {
+            *known = squares.iter().map(|s| s.to_vec()).collect();
+        }
         let Prune { from, until, .. } = *self.settings;
         let progress = (progress - from) / (until - from);
         self.prune(progress, graph);
@@ -296,17 +304,5 @@ impl Hook for Schedule<'_> {
             Some(examples) => self.regrow(progress, graph, examples),
             None => Ok(()),
         }
-    }
-
-    fn update_by(
-        &mut self,
-        progress: f64,
-        graph: &mut Graph,
-        now: &[&[f32]],
-    ) -> Result<(), String> {
-        if let Amounts::Fisher(_, squares) = &mut self.amounts {
-            *squares = now.iter().map(|s| s.to_vec()).collect();
-        }
-        self.update(progress, graph)
     }
 }

@@ -233,7 +233,7 @@ impl Pass for SoftShare {
         run.calibrate()?;
         run.fit(&self.train, &mut draw)?;
         // The kept epoch may be one before weights shared their values.
-        let last = draw.update(1.0, &mut run.graph);
+        let last = draw.update(1.0, &mut run.graph, &[]);
         Ok(last.map_err(trainer::train::TrainError::Hook)?)
     }
 }
@@ -278,7 +278,7 @@ impl Hook for Draw<'_> {
         20
     }
 
-    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
+    fn update(&mut self, progress: f64, graph: &mut Graph, _: &[&[f32]]) -> Result<(), String> {
         self.forces.clear();
         for id in weights(graph) {
             let parameter = graph.parameter(id);
@@ -335,7 +335,7 @@ mod tests {
             seed: 1,
             forces: Vec::new(),
         };
-        draw.update(0.0, &mut graph).expect("draws");
+        draw.update(0.0, &mut graph, &[]).expect("draws");
         let mut gradients = [Some(vec![1.0; 60])];
         draw.penalize(&graph, &mut gradients);
         let Force::Mixture(mixture) = &draw.forces[0].1 else {

@@ -352,7 +352,7 @@ impl Hook for Follow {
         if self.reassign > 0.0 { 20 } else { 100 }
     }
 
-    fn update(&mut self, progress: f64, graph: &mut Graph) -> Result<(), String> {
+    fn update(&mut self, progress: f64, graph: &mut Graph, _: &[&[f32]]) -> Result<(), String> {
         for parameter in &mut graph.parameters {
             if let Parametrization::Vectors(weights) = &mut parameter.parametrization
                 && let Some(values) = weights.loose().map(<[f32]>::to_vec)

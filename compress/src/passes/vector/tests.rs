@@ -92,7 +92,7 @@ fn loose_weights_change_their_entries_until_they_are_fixed() {
         max: 127,
         reassign: settings.reassign,
     };
-    hook.update(0.0, &mut graph).expect("fits");
+    hook.update(0.0, &mut graph, &[]).expect("fits");
     let close = |graph: &Graph, expected: [f32; 8]| {
         let off = squared(&graph.parameter(weight).latent(), &expected);
         assert!(off < 1e-9, "{:?}", graph.parameter(weight).latent());
@@ -100,10 +100,10 @@ fn loose_weights_change_their_entries_until_they_are_fixed() {
     close(&graph, [1.1, 1.1, -0.9, -0.9, 1.1, 1.1, -0.9, -0.9]);
     // Training carries the last vector over to the first entry's side.
     graph.parameters[0].free_mut()[6..].fill(0.6);
-    hook.update(0.4, &mut graph).expect("fits");
+    hook.update(0.4, &mut graph, &[]).expect("fits");
     let mean = 2.8 / 3.0;
     close(&graph, [mean, mean, -1.0, -1.0, mean, mean, mean, mean]);
-    hook.update(0.6, &mut graph).expect("fits");
+    hook.update(0.6, &mut graph, &[]).expect("fits");
     assert_eq!(graph.parameter(weight).free().len(), 4);
     let gradient = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
     assert_eq!(
