@@ -6,6 +6,7 @@ mod terminal;
 use serde_json::Value;
 use terminal::Terminal;
 use trainer::arch::Architecture;
+use trainer::graph::Graph;
 use trainer::onnx::{self, WriteOptions};
 
 const DATA: &str = "glyphs:500";
@@ -34,6 +35,34 @@ fn nonzero(report: &Value) -> Vec<u64> {
     let layers = report["layers"].as_array().expect("a list").iter();
     let count = |layer: &Value| layer["nonzero"].as_u64().expect("a count");
     layers.map(count).collect()
+}
+
+/// Convolutions that come without normalization get one while they are fine-tuned, and only then.
+#[test]
+fn a_convolution_is_normalized_while_it_is_fine_tuned() {
+    let t = open();
+    let layers = "name = 'conv'\nlayer = [{ op = 'conv', channels = 4, kernel = 5 }, { op = 'relu' }, { op = 'max_pool', kernel = 4 }, { op = 'dense', units = 'classes' }]";
+    t.write("conv.toml", layers);
+    let file = t.path("conv.toml");
+    let architecture = Architecture::resolve(file.to_str().expect("text")).expect("a file");
+    let graph = architecture.build(&[1, 28, 28], 10, 1).expect("builds");
+    onnx::write(&graph, &t.path("conv.onnx"), WriteOptions::default()).expect("writes");
+    let tuned = |normalize: bool| {
+        let rest = format!("teach = true\nnormalize = {normalize}\ntrain = {{ epochs = 3 }}");
+        t.write("c.toml", stages(&[("fine-tune", &rest)]));
+        t.says(&format!(
+            "compress --config c.toml conv.onnx --data {DATA} --onnx tuned.onnx --report r.json"
+        ));
+        let report = t.json("r.json");
+        let error = |what: &str| report[what]["value"].as_f64().expect("a number");
+        assert!(error("fine_tuned") < error("float"));
+        onnx::read(&t.path("tuned.onnx")).expect("reads")
+    };
+    let (with, without) = (tuned(true), tuned(false));
+    let ops = |graph: &Graph| graph.nodes.iter().map(|n| n.op.name()).collect::<Vec<_>>();
+    assert_eq!(ops(&with), ops(&without), "nothing is left of it");
+    let weights = |graph: &Graph| graph.parameters[0].materialize();
+    assert_ne!(weights(&with), weights(&without), "but what was learnt");
 }
 
 #[test]
