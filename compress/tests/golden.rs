@@ -1,5 +1,6 @@
 //! Images that released versions wrote, decoded forever: `no_std-core/golden/vN.pith` holds every
-//! operator, `vN.in` inputs one after the other and `vN.out` the outputs, as raw integers.
+//! operator, `vN-coded.pith` weights of every form that is not in it, and beside each stand `.in`, inputs
+//! one after the other, and `.out`, the outputs, as raw integers.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -21,40 +22,40 @@ fn integers(name: &str) -> Vec<i8> {
 
 #[test]
 fn every_released_version_still_gives_its_integers() {
-    for version in 1..=VERSION {
-        let image = golden(&format!("v{version}.pith"));
+    let both = |version| [format!("v{version}"), format!("v{version}-coded")];
+    for name in (1..=VERSION).flat_map(both) {
+        let image = golden(&format!("{name}.pith"));
         let model = Model::parse(&image).unwrap();
-        let (inputs, outputs) = (
-            integers(&format!("v{version}.in")),
-            integers(&format!("v{version}.out")),
-        );
+        let [inputs, outputs] = ["in", "out"].map(|what| integers(&format!("{name}.{what}")));
         let inputs = inputs.chunks_exact(model.input_len());
         let outputs = outputs.chunks_exact(model.output_len());
         assert!(inputs.len() > 0 && inputs.len() == outputs.len());
         for (input, output) in inputs.zip(outputs) {
-            assert_eq!(execute(&image, input), output, "version {version}");
-            assert_eq!(naive(&decode(&model), input), output, "version {version}");
+            assert_eq!(execute(&image, input), output, "{name}");
+            assert_eq!(naive(&decode(&model), input), output, "{name}");
         }
     }
 }
 
 #[test]
-fn the_newest_golden_image_holds_all_there_is() {
-    let image = golden(&format!("v{VERSION}.pith"));
-    let model = Model::parse(&image).unwrap();
-    let operators: BTreeSet<_> = model
+fn the_newest_golden_images_hold_all_there_is() {
+    let images = ["", "-coded"].map(|which| golden(&format!("v{VERSION}{which}.pith")));
+    let models = images.each_ref().map(|image| Model::parse(image).unwrap());
+    let operators: BTreeSet<_> = models[0]
         .operators()
         .map(|op| std::mem::discriminant(&op.kind))
         .map(|kind| format!("{kind:?}"))
         .collect();
     assert_eq!(operators.len(), 19, "one of each operator of FORMAT.md");
-    let forms: BTreeSet<String> = recount(&model)
-        .expect("what this encoder writes")
-        .layers
-        .into_iter()
+    let layers = |model| recount(model).expect("what this encoder writes").layers;
+    let forms: BTreeSet<String> = models
+        .iter()
+        .flat_map(layers)
         .map(|layer| layer.encoding)
         .collect();
-    for part in ["int8", "codebook", "huffman", "bitmap", "runs"] {
+    for part in [
+        "int8", "codebook", "huffman", "bitmap", "runs", "context", "hashed", "vector", "+int4",
+    ] {
         assert!(
             forms.iter().any(|f| f.contains(part)),
             "no {part}: {forms:?}"

@@ -9,15 +9,11 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-/// Every operator, and weights of every form but hashed and range-coded ones, whose readers have such
-/// tests of their own.
-fn image() -> Vec<u8> {
-    std::fs::read(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../no_std-core/golden/v1.pith"
-    ))
-    .unwrap()
-}
+/// Every operator, and every form of weights.
+const IMAGES: [&[u8]; 2] = [
+    include_bytes!("../../no_std-core/golden/v1.pith"),
+    include_bytes!("../../no_std-core/golden/v1-coded.pith"),
+];
 
 fn with_checksum(mut image: Vec<u8>) -> Vec<u8> {
     if image.len() > PREFIX_BYTES {
@@ -132,22 +128,27 @@ fn run(model: &Model) {
     let _ = model.metadata().count();
 }
 
+/// Every byte of every image from that place on.
+fn places(from: usize) -> impl Iterator<Item = (&'static [u8], usize)> {
+    let of = move |image: &'static [u8]| (from..image.len()).map(move |place| (image, place));
+    IMAGES.into_iter().flat_map(of)
+}
+
 #[test]
 fn every_truncation_is_an_error_and_says_so() {
-    let image = image();
-    for length in 0..image.len() {
-        let error = Model::parse(&image[..length]).unwrap_err();
-        assert_eq!(error, FormatError::Truncated, "at {length}");
-        survive(&with_checksum(image[..length].to_vec()));
+    let parts = |image: &'static [u8]| (0..image.len()).map(|length| &image[..length]);
+    for part in IMAGES.into_iter().flat_map(parts) {
+        let error = Model::parse(part).unwrap_err();
+        assert_eq!(error, FormatError::Truncated, "at {}", part.len());
+        survive(&with_checksum(part.to_vec()));
     }
 }
 
 #[test]
 fn every_flipped_byte_is_an_error() {
-    let image = image();
-    for place in 0..image.len() {
+    for (image, place) in places(0) {
         for flip in [0x01, 0x80, 0xff, 0x55] {
-            let mut damaged = image.clone();
+            let mut damaged = image.to_vec();
             damaged[place] ^= flip;
             assert!(Model::parse(&damaged).is_err(), "byte {place}: {flip:#x}");
         }
@@ -156,10 +157,9 @@ fn every_flipped_byte_is_an_error() {
 
 #[test]
 fn every_changed_byte_with_a_right_checksum_is_survived() {
-    let image = image();
-    for place in PREFIX_BYTES..image.len() {
+    for (image, place) in places(PREFIX_BYTES) {
         for value in 0..=255 {
-            let mut changed = image.clone();
+            let mut changed = image.to_vec();
             changed[place] = value;
             let changed = with_checksum(changed);
             // All are checked; running a quarter of them takes long enough.
@@ -173,9 +173,9 @@ fn every_changed_byte_with_a_right_checksum_is_survived() {
 
 #[test]
 fn several_changed_bytes_with_a_right_checksum_are_survived() {
-    let image = image();
-    for trial in 0..20_000u32 {
-        let mut changed = image.clone();
+    for trial in 0..30_000u32 {
+        let image = IMAGES[trial as usize % IMAGES.len()];
+        let mut changed = image.to_vec();
         for change in 0..2 + trial % 4 {
             let random = random(trial, change);
             let place = PREFIX_BYTES + (random >> 8) as usize % (image.len() - PREFIX_BYTES);
@@ -194,7 +194,8 @@ fn random(trial: u32, change: u32) -> u64 {
 
 #[test]
 fn bytes_after_the_end_are_an_error() {
-    let mut image = image();
-    image.push(0);
-    assert_eq!(Model::parse(&image).unwrap_err(), FormatError::Trailing);
+    for image in IMAGES {
+        let longer = [image, &[0]].concat();
+        assert_eq!(Model::parse(&longer).unwrap_err(), FormatError::Trailing);
+    }
 }
