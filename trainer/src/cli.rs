@@ -7,8 +7,8 @@ use crate::files::write_atomically;
 use crate::graph::Graph;
 use crate::onnx::{self, WriteOptions};
 use crate::train::{
-    DeviceChoice, Measure, NoHook, Optimizer, Outcome, Progress, Schedule, TrainConfig, distill,
-    error_percent, interrupt, tolerated_augmentation,
+    DeviceChoice, Measure, NoHook, Optimizer, Outcome, Progress, Schedule, TrainConfig,
+    check_labelled, distill, error_percent, interrupt, tolerated_augmentation,
 };
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
@@ -207,6 +207,9 @@ fn run_fit(args: &FitArgs) -> Result<(), Failure> {
     let start = start(args)?;
     let teachers = onnx::read_all(&args.teacher)?;
     let Splits { train, test } = args.data.load()?;
+    if teachers.is_empty() {
+        check_labelled(&train)?;
+    }
     let taught = teachers.first().map_or(0, |t| t.value(t.output).len());
     let mut graph = start.graph(&train, taught, args.seed)?;
     graph.metadata.extend(train.metadata.clone());

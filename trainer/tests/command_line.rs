@@ -5,6 +5,7 @@ mod terminal;
 
 use std::io::Write;
 use terminal::{Terminal, assert_same_measure, npy, patched};
+use trainer::data::DataSpec;
 
 fn open() -> Terminal {
     Terminal::new(env!("CARGO_BIN_EXE_trainer"))
@@ -448,6 +449,40 @@ fn a_model_from_elsewhere_is_trained_further() {
     let both = format!("{further} --arch mlp:32 -o c.onnx");
     t.refuses(&both, &["--from", "--arch"]);
     t.refuses(&format!("trainer fit {data} -o c.onnx"), &["--arch"]);
+}
+
+/// The student sees images and no labels: what it knows of them, its teachers said.
+#[test]
+fn teachers_stand_in_for_labels() {
+    let t = open();
+    let spec: DataSpec = "glyphs:2000".parse().expect("data");
+    let images = spec.load().expect("built in").train;
+    let shape = [images.len() as u64, 1, 28, 28];
+    t.write("x.npy", npy(&shape, &images.inputs));
+    for seed in [1, 2] {
+        t.says(&format!(
+            "trainer fit --arch mlp:32 --data glyphs:2000 --epochs 8 --lr 0.005 --seed {seed} -o {seed}.onnx"
+        ));
+    }
+    let student = "trainer fit --arch mlp:16 --data npy:x.npy --epochs 8 --lr 0.005";
+    t.says(&format!(
+        "{student} --teacher 1.onnx --teacher 2.onnx --temperature 2 -o s.onnx"
+    ));
+    let error = |model: &str| {
+        let json = t.says(&format!("trainer eval {model} --data glyphs:2000 --json"));
+        let measured: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        measured["value"].as_f64().expect("a number")
+    };
+    let (teacher, taught) = (error("1.onnx"), error("s.onnx"));
+    assert!(
+        teacher < 30.0 && taught < teacher + 15.0,
+        "{teacher} {taught}"
+    );
+
+    t.refuses(&format!("{student} -o u.onnx"), &["no labels", "teacher"]);
+    t.write("t.csv", TABLE);
+    let other = "trainer fit --arch mlp:4 --data csv:t.csv --teacher 1.onnx -o u.onnx";
+    t.refuses(other, &["teacher"]);
 }
 
 #[test]

@@ -1,141 +1,27 @@
-//! Magnitude pruning with retraining: settings, the schedule, and what it leaves behind.
+//! Magnitude pruning with retraining.
 
 mod charge;
+mod gradual;
 mod layout;
 mod magnitude;
 mod pattern;
 mod regrow;
 mod schedule;
+mod settings;
 
-use super::rate::{self, is_off};
 use super::{fold_batch_norm, normalize, remove_dead_units, sensitivity};
 use crate::pipeline::{CompressError, Effect, Pass, Run, check_count};
 use crate::settings::SettingError;
+use gradual::Schedule;
 pub use magnitude::{Amounts, prune, prune_blocks, prune_pattern, sparsity, weights};
 pub use pattern::Pattern;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 pub use regrow::{changing, regrow};
 pub use schedule::{Course, cubic};
-use serde::{Deserialize, Serialize};
-use trainer::data::Dataset;
+pub use settings::{Prune, PruneBy};
 use trainer::graph::Graph;
-use trainer::train::{DeviceChoice, Hook, TrainConfig, gradients};
-
-/// How much is pruned where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PruneBy {
-    /// One threshold for all layers.
-    #[default]
-    Global,
-    /// One threshold on scores relative to each layer's own weights (LAMP): the command line's choice.
-    Adaptive,
-    /// One threshold on how much the loss minds: squares of weights times those of their gradients, as
-    /// the optimizer keeps them (optimal brain damage); needs data.
-    Fisher,
-    /// Amounts per layer from a sensitivity scan on held-out examples.
-    Sensitivity,
-}
-
-impl std::str::FromStr for PruneBy {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = [
-            ("global", PruneBy::Global),
-            ("adaptive", PruneBy::Adaptive),
-            ("fisher", PruneBy::Fisher),
-            ("sensitivity", PruneBy::Sensitivity),
-        ];
-        trainer::names::find(name, &known)
-    }
-}
-
-/// Pruning and the training that goes with it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Prune {
-    /// Share of all weights that goes, 0 … 1.
-    pub sparsity: f64,
-    /// How it is spread over the layers.
-    pub by: PruneBy,
-    /// Amounts per layer, in order; they replace `sparsity` and `by`.
-    pub layers: Vec<f64>,
-    /// Share of the retraining at which the amounts begin to grow …
-    pub from: f64,
-    /// … and at which they are reached.
-    pub until: f64,
-    /// Steps between two prunings.
-    pub every: usize,
-    /// Prunings altogether, evenly spread and each followed by retraining, by which the survivors become
-    /// fewer by the same factor (Han 2015); 0 prunes a little `every` so many steps (Zhu & Gupta 2017).
-    pub steps: usize,
-    /// At most N of every M neighbouring inputs of an output are left, as in `"2:4"`; in place of
-    /// `sparsity`, `by` and `layers`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pattern: Option<Pattern>,
-    /// Outputs by neighbouring inputs that stay or go as one.
-    pub block: [usize; 2],
-    /// Share of each layer's living weights that change places with pruned ones `every` so many steps,
-    /// falling to none at `until` (RigL; Evci et al. 2020); needs data.
-    pub regrow: f64,
-    /// What a bit of a surviving weight's place is worth, in mean scores of the living ones (of squares
-    /// under `global`): a place in an emptier layer costs more, and of two weights with the same score the one
-    /// there goes. For one threshold for all layers; 0 counts no bits.
-    #[serde(skip_serializing_if = "is_off")]
-    pub rate: f64,
-    /// Whether convolutions that come without batch normalization get one while they are retrained.
-    pub normalize: bool,
-    /// Retraining.
-    pub train: TrainConfig,
-}
-
-impl Default for Prune {
-    fn default() -> Self {
-        Self {
-            sparsity: 0.9,
-            by: PruneBy::default(),
-            layers: Vec::new(),
-            from: 0.0,
-            until: 0.6,
-            every: 50,
-            steps: 0,
-            pattern: None,
-            block: [1, 1],
-            regrow: 0.0,
-            rate: 0.0,
-            normalize: false,
-            train: TrainConfig {
-                l2: 1e-5,
-                ..TrainConfig::default()
-            },
-        }
-    }
-}
+use trainer::train::TrainConfig;
 
 impl Prune {
-    /// For a network that somebody trained elsewhere: the command line's choice.
-    pub fn continued() -> Self {
-        Self {
-            by: PruneBy::Adaptive,
-            until: 0.5,
-            normalize: true,
-            train: TrainConfig {
-                epochs: 10,
-                learning_rate: 5e-3,
-                ..TrainConfig::continued()
-            },
-            ..Self::default()
-        }
-    }
-
-    /// Whether layers compete for what is left, so that bits can decide among them.
-    pub fn spreads(&self) -> bool {
-        let amounts = !self.layers.is_empty() || self.by == PruneBy::Sensitivity;
-        !amounts && self.pattern.is_none()
-    }
-
     fn amounts(&self, run: &Run) -> Result<Amounts, CompressError> {
         if !self.layers.is_empty() {
             return Ok(Amounts::PerLayer(self.layers.clone()));
@@ -160,51 +46,7 @@ impl Pass for Prune {
     }
 
     fn check(&self) -> Result<(), SettingError> {
-        let wrong = |name, range, value| Err(SettingError { name, range, value });
-        let mut shares = self.layers.iter().chain([&self.sparsity]);
-        if let Some(share) = shares.find(|s| !(0.0..1.0).contains(*s)) {
-            let range = "a share of at least 0 and below 1";
-            return wrong("--prune", range, share.to_string());
-        }
-        if !(0.0 <= self.from && self.from < self.until && self.until <= 1.0) {
-            let value = format!("{} and {}", self.from, self.until);
-            return wrong("prune.from and prune.until", "0 ≤ from < until ≤ 1", value);
-        }
-        if self.block.contains(&0) {
-            let value = format!("{:?}", self.block);
-            return wrong("prune.block", "of at least 1 output and 1 input", value);
-        }
-        if !(0.0..=1.0).contains(&self.regrow) {
-            return wrong("prune.regrow", "a share of 0 to 1", self.regrow.to_string());
-        }
-        let exclusive = [
-            ("pattern", self.pattern.is_some()),
-            ("block", self.block != [1, 1]),
-            ("regrow", self.regrow > 0.0),
-        ];
-        let given: Vec<&str> = exclusive.iter().filter(|e| e.1).map(|e| e.0).collect();
-        if given.len() > 1 {
-            let range = "one of pattern, block and regrow";
-            return wrong("the form of prune", range, given.join(" and "));
-        }
-        rate::check("prune.rate", self.rate)?;
-        if self.rate > 0.0 && !self.spreads() {
-            let range = "left out where layers have amounts or a pattern of their own";
-            return wrong("prune.rate", range, self.rate.to_string());
-        }
-        if self.by == PruneBy::Fisher && !self.train.optimizer.keeps_squares() {
-            let range = "adam, adamw, lamb or rmsprop where prune.by is fisher";
-            let value = format!("{:?}", self.train.optimizer).to_lowercase();
-            return wrong("prune.train.optimizer", range, value);
-        }
-        if self.pattern.is_some() && !self.layers.is_empty() {
-            return wrong(
-                "prune.layers",
-                "left out beside a pattern",
-                format!("{:?}", self.layers),
-            );
-        }
-        Ok(())
+        self.check_settings()
     }
 
     fn check_graph(&self, graph: &Graph) -> Result<(), CompressError> {
@@ -235,74 +77,5 @@ impl Pass for Prune {
         fold_batch_norm(&mut run.graph);
         remove_dead_units(&mut run.graph);
         Ok(())
-    }
-}
-
-/// Prunes more and more as training goes on.
-struct Schedule<'s> {
-    amounts: Amounts,
-    settings: &'s Prune,
-    /// Whose gradients say which weights return.
-    examples: Option<&'s Dataset>,
-}
-
-/// Examples that say which weights return.
-const REGROWING_EXAMPLES: usize = 256;
-
-impl Schedule<'_> {
-    /// `progress` between `from` and `until`.
-    fn prune(&self, progress: f64, graph: &mut Graph) {
-        let course = match self.settings.steps {
-            0 => Course::Cubic,
-            count => Course::Steps(count),
-        };
-        match self.settings.pattern {
-            Some(pattern) => {
-                let share = course.at(pattern.share(), progress);
-                prune_pattern(graph, pattern.kept(share), pattern.of);
-            }
-            None if self.amounts.unknown() => {}
-            None => {
-                let at = |share| course.at(share, progress);
-                let Prune { block, rate, .. } = *self.settings;
-                prune_blocks(graph, &self.amounts, block, rate, at);
-            }
-        }
-    }
-
-    /// Other examples at every step, the same ones when a run is resumed.
-    fn regrow(&self, progress: f64, graph: &mut Graph, all: &Dataset) -> Result<(), String> {
-        let seed = self.settings.train.seed ^ progress.to_bits();
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let count = REGROWING_EXAMPLES.min(all.len());
-        let places: Vec<usize> = (0..count).map(|_| rng.random_range(0..all.len())).collect();
-        let gradients = gradients(graph, &all.subset(&places), DeviceChoice::Cpu);
-        let gradients = gradients.map_err(|e| e.to_string())?;
-        regrow(graph, &gradients, changing(self.settings.regrow, progress));
-        Ok(())
-    }
-}
-
-impl Hook for Schedule<'_> {
-    fn every(&self) -> usize {
-        self.settings.every.max(1)
-    }
-
-    fn update(
-        &mut self,
-        progress: f64,
-        graph: &mut Graph,
-        squares: &[&[f32]],
-    ) -> Result<(), String> {
-        if let Amounts::Fisher(_, known) = &mut self.amounts {
-            *known = squares.iter().map(|s| s.to_vec()).collect();
-        }
-        let Prune { from, until, .. } = *self.settings;
-        let progress = (progress - from) / (until - from);
-        self.prune(progress, graph);
-        match self.examples.filter(|_| (0.0..1.0).contains(&progress)) {
-            Some(examples) => self.regrow(progress, graph, examples),
-            None => Ok(()),
-        }
     }
 }
