@@ -17,9 +17,9 @@ pub(super) struct StageArgs {
     /// Prunes this share of the weights (0.9 unless given), with retraining where there is data.
     #[arg(long, value_name = "SPARSITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.9")]
     prune: Option<f64>,
-    /// How pruning is spread over the layers: adaptive (the default: one threshold on scores relative
-    /// to each layer's weights), global (one threshold on magnitudes), fisher (one threshold on how
-    /// much the loss minds) or sensitivity.
+    /// How pruning is spread over the layers: fisher (the default: one threshold on how much the loss
+    /// minds each weight, which training shows; without it as adaptive), adaptive (one threshold on
+    /// scores relative to each layer's weights), global (one threshold on magnitudes) or sensitivity.
     #[arg(long, value_name = "HOW")]
     prune_by: Option<PruneBy>,
     /// Leaves at most N of every M neighbouring inputs of an output, in place of a share: 2:4, say.

@@ -72,6 +72,9 @@ impl Pass for Prune {
             examples: run.train.filter(|_| self.regrow > 0.0),
         };
         run.fit(&self.train, &mut schedule)?;
+        if schedule.amounts.unknown() {
+            schedule.amounts = Amounts::Adaptive(self.sparsity);
+        }
         // The kept epoch may be one before the schedule's last word.
         schedule.prune(1.0, &mut run.graph);
         fold_batch_norm(&mut run.graph);

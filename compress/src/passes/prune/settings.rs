@@ -13,10 +13,11 @@ pub enum PruneBy {
     /// One threshold for all layers.
     #[default]
     Global,
-    /// One threshold on scores relative to each layer's own weights (LAMP): the command line's choice.
+    /// One threshold on scores relative to each layer's own weights (LAMP).
     Adaptive,
     /// One threshold on how much the loss minds: squares of weights times those of their gradients, as
-    /// the optimizer keeps them (optimal brain damage); needs data.
+    /// the optimizer keeps them (optimal brain damage): the command line's choice. As adaptive where
+    /// nothing is trained.
     Fisher,
     /// Amounts per layer from a sensitivity scan on held-out examples.
     Sensitivity,
@@ -102,7 +103,7 @@ impl Prune {
     /// For a network that somebody trained elsewhere: the command line's choice.
     pub fn continued() -> Self {
         Self {
-            by: PruneBy::Adaptive,
+            by: PruneBy::Fisher,
             until: 0.5,
             normalize: true,
             train: TrainConfig {
