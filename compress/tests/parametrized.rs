@@ -119,7 +119,7 @@ fn steps_of_few_bits_are_learned() {
 fn vectors_take_the_bytes_of_codebooks_and_indices() {
     let t = open();
     t.says(&format!(
-        "compress --prune=0.01 --epochs 15 m.onnx --data {DATA} --onnx f.onnx --report f.json"
+        "compress --prune=0.01 --prune-by adaptive --epochs 15 m.onnx --data {DATA} --onnx f.onnx --report f.json"
     ));
     let before = error(&t.json("f.json"));
     let starts = [
