@@ -101,9 +101,9 @@ impl HashedWeights {
 
     /// W, row-major.
     pub fn expand(&self) -> Vec<f32> {
-        let weight = |&place: &i32| match place {
-            0.. => self.values[place as usize],
-            _ => -self.values[!place as usize],
+        let weight = |&place: &i32| {
+            let (group, sign) = group_and_sign(place);
+            f32::from_bits(self.values[group].to_bits() ^ sign)
         };
         self.places.iter().map(weight).collect()
     }
@@ -111,11 +111,9 @@ impl HashedWeights {
     /// The gradient of each value: the sum over its copies, a negated copy's negated.
     pub fn pull_back(&self, gradient: &[f32]) -> Vec<f32> {
         let mut sums = vec![0.0; self.values.len()];
-        for (&place, &g) in self.places.iter().zip(gradient) {
-            match place {
-                0.. => sums[place as usize] += g,
-                _ => sums[!place as usize] -= g,
-            }
+        for (&place, g) in self.places.iter().zip(gradient) {
+            let (group, sign) = group_and_sign(place);
+            sums[group] += f32::from_bits(g.to_bits() ^ sign);
         }
         sums
     }
@@ -123,12 +121,17 @@ impl HashedWeights {
     /// How many weights share each value.
     pub fn copies(&self) -> Vec<f32> {
         let mut copies = vec![0.0; self.values.len()];
-        let group = |place: &i32| (*place).max(!*place) as usize;
-        self.places
-            .iter()
-            .for_each(|place| copies[group(place)] += 1.0);
+        let groups = self.places.iter().map(|&place| group_and_sign(place).0);
+        groups.for_each(|group| copies[group] += 1.0);
         copies
     }
+}
+
+/// The group of a place and, where its value is negated, a float's sign bit. Signs are random: a processor
+/// would guess half of the branches on them wrong.
+fn group_and_sign(place: i32) -> (usize, u32) {
+    let negative = place >> 31;
+    ((place ^ negative) as usize, negative as u32 & 1 << 31)
 }
 
 impl From<HashedWeights> for Stored {
