@@ -61,4 +61,11 @@ fn the_newest_golden_images_hold_all_there_is() {
             "no {part}: {forms:?}"
         );
     }
+    let gained = |model: &Model| {
+        let linears = model
+            .operators()
+            .flat_map(|op| op.kind.linears().collect::<Vec<_>>());
+        linears.filter(|linear| linear.has_gains()).count()
+    };
+    assert!(models.iter().map(gained).sum::<usize>() > 0, "no gains");
 }

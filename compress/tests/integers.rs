@@ -4,9 +4,9 @@
 mod common;
 
 use common::*;
-use compress::encode::{Coding, encode};
-use compress::program::Kind;
-use no_std_core::operator::Window;
+use compress::encode::{Coding, Encoded, encode};
+use compress::program::{Kind, Linear};
+use no_std_core::operator::{MULTIPLIER_BYTES, Window};
 use std::collections::BTreeSet;
 
 const STYLES: [Style; 9] = [
@@ -273,6 +273,68 @@ fn addition_rounds_once() {
         program.output = 2;
         check(&program, seed);
     }
+}
+
+/// Of 40 rows: one multiplier; one and a byte each; one each, as soon as one of them is no gain.
+#[test]
+fn gains_take_a_byte_each() {
+    let mut rng = rng(3);
+    let any = linear(&mut rng, 40, 30, STYLES[1], true);
+    let gained = with_gains(&any.multipliers);
+    let mut other = gained.clone();
+    other[7].mantissa += 1;
+    let images = [gained[..1].to_vec(), gained, other].map(|multipliers| {
+        let linear = Linear {
+            multipliers,
+            ..any.clone()
+        };
+        let input = tensor(&mut rng, 1, 1, 30, -7);
+        let output = tensor(&mut rng, 1, 1, 40, linear.range.zero_point);
+        let program = chain(vec![input, output], vec![Kind::Dense(linear)]);
+        check(&program, 3);
+        encode(&program, Coding::Huffman).unwrap()
+    });
+    let scales = images.map(|image| image.ledger.scales);
+    assert_eq!(scales[1] - scales[0], 40);
+    assert_eq!(scales[2] - scales[0], 39 * MULTIPLIER_BYTES);
+}
+
+/// The same rows a second and a third time: their runs take a byte in place of a code, those of another kind
+/// a code of their own.
+#[test]
+fn layers_share_a_code_of_runs_where_that_is_cheaper() {
+    let style = |density| Style {
+        density,
+        entries: 12,
+    };
+    let mut rng = rng(8);
+    let sparse = linear(&mut rng, 60, 60, style(0.04), false);
+    let dense = linear(&mut rng, 60, 60, style(0.2), false);
+    let tensors = || vec![tensor(&mut crate::rng(2), 1, 1, 60, 5); 4];
+    let image = |layers: [&Linear; 3]| {
+        let kinds = layers.map(|linear| {
+            let mut linear = linear.clone();
+            linear.range = range(5);
+            Kind::Dense(linear)
+        });
+        let program = chain(tensors(), kinds.to_vec());
+        check(&program, 8);
+        encode(&program, Coding::Huffman).unwrap()
+    };
+    let tables = |image: &Encoded| {
+        image
+            .layers
+            .iter()
+            .map(|l| l.ledger.code_tables)
+            .collect::<Vec<_>>()
+    };
+    let [first, second, third] = tables(&image([&sparse; 3])).try_into().unwrap();
+    assert_eq!(second, third);
+    // Behind them, the lengths of the values' codewords stay.
+    let alone = tables(&image([&sparse, &dense, &sparse]));
+    assert!(first > second + 6, "{first} {second}");
+    assert!(alone[1] > second + 6, "{alone:?} {second}");
+    assert_eq!(alone[2], first);
 }
 
 #[test]

@@ -1,17 +1,37 @@
 //! Reading an image's descriptors: bounded, never past the end.
 
 use crate::FormatError;
+use crate::huffman::{Code, SAME};
+use core::num::NonZeroUsize;
 
 /// A position in the bytes of an image.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Where the last code of runs was read.
+    runs: Option<NonZeroUsize>,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) const fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at }
+        let runs = None;
+        Self { bytes, at, runs }
+    }
+
+    /// A matrix's code of runs, or that of the last one before it.
+    #[inline(always)]
+    pub(crate) fn runs(&mut self) -> Result<Code<'a>, FormatError> {
+        let mut behind = 0;
+        if self.bytes.get(self.at) == Some(&SAME) {
+            behind = self.at + 1;
+            self.at = self.runs.ok_or(FormatError::Code)?.get();
+        } else {
+            self.runs = NonZeroUsize::new(self.at);
+        }
+        let code = Code::parse(self)?;
+        self.at = self.at.max(behind);
+        Ok(code)
     }
 
     pub(crate) const fn position(&self) -> usize {
@@ -76,5 +96,30 @@ impl<'a> Cursor<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 0, 10 and 11, meaning 7, 8 and 9.
+    const CODE: [u8; 7] = [2, 0, 1, 2, 7, 8, 9];
+
+    #[test]
+    fn a_code_of_runs_is_that_of_the_last_before() {
+        let other = [1, 0, 2, 5, 6];
+        let bytes = [&[0][..], &CODE, &[SAME], &other, &[SAME, SAME]].concat();
+        let mut cursor = Cursor::new(&bytes, 1);
+        for symbols in [&[7, 8, 9][..], &[7, 8, 9], &[5, 6], &[5, 6], &[5, 6]] {
+            assert_eq!(cursor.runs().expect("a code").symbols(), symbols);
+        }
+        assert_eq!(cursor.position(), bytes.len());
+    }
+
+    #[test]
+    fn the_first_code_of_runs_must_be_there() {
+        let bytes = [&[0, SAME][..], &CODE].concat();
+        assert_eq!(Cursor::new(&bytes, 1).runs().err(), Some(FormatError::Code));
     }
 }

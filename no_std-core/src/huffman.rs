@@ -10,6 +10,9 @@ use crate::cursor::Cursor;
 /// Longest codeword, in bits.
 pub const MAX_LENGTH: usize = 15;
 
+/// Stands in place of a code of runs: it is that of the last matrix before that has one.
+pub const SAME: u8 = 16;
+
 /// Most symbols of one code.
 pub const MAX_SYMBOLS: usize = 256;
 

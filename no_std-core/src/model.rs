@@ -33,8 +33,9 @@ pub struct Model<'a> {
     output: u32,
     tensors: Tensors<'a>,
     operator_count: u32,
-    operators: Cursor<'a>,
-    metadata: Cursor<'a>,
+    /// Where these begin.
+    operators: usize,
+    metadata: usize,
 }
 
 impl<'a> Model<'a> {
@@ -56,7 +57,7 @@ impl<'a> Model<'a> {
         let tensor_count = count(&mut cursor)?;
         let tensors = Tensors::parse(&mut cursor, tensor_count, arena_bytes)?;
         let operator_count = count(&mut cursor)?;
-        let operators = cursor;
+        let operators = cursor.position();
         let mut memory = Memory {
             bytes: arena_bytes,
             free: tensors.end(),
@@ -68,7 +69,7 @@ impl<'a> Model<'a> {
         if !memory.is_divided() {
             return Err(FormatError::Arena);
         }
-        let metadata = cursor;
+        let metadata = cursor.position();
         check_metadata(&mut cursor, bytes.len())?;
         Ok(Self {
             bytes,
@@ -133,7 +134,7 @@ impl<'a> Model<'a> {
     /// small stack, as an iterator would.
     #[inline(always)]
     pub fn visit_operators(&self, mut visit: impl FnMut(&Operator<'a>)) {
-        let mut cursor = self.operators;
+        let mut cursor = Cursor::new(self.bytes, self.operators);
         let mut op = Operator::NOTHING;
         for _ in 0..self.operator_count {
             // All were read when the image was parsed.
@@ -145,7 +146,8 @@ impl<'a> Model<'a> {
 
     /// The operators in the order of execution.
     pub fn operators(&self) -> impl Iterator<Item = Operator<'a>> + 'a {
-        let (mut cursor, tensors) = (self.operators, self.tensors);
+        let mut cursor = Cursor::new(self.bytes, self.operators);
+        let tensors = self.tensors;
         (0..self.operator_count).map_while(move |_| {
             let mut op = Operator::NOTHING;
             let read = operator::parse(&mut cursor, &tensors, &mut op);
@@ -161,7 +163,7 @@ impl<'a> Model<'a> {
 
     /// Keys and values, in the order written (class labels, meaning of the input).
     pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
-        let mut cursor = self.metadata;
+        let mut cursor = Cursor::new(self.bytes, self.metadata);
         let count = cursor.varint().unwrap_or(0);
         (0..count).map_while(move |_| Some((text(&mut cursor).ok()?, text(&mut cursor).ok()?)))
     }

@@ -32,6 +32,14 @@ impl Multiplier {
         }
     }
 
+    /// This times a channel's gain, `(8 + low) / 16 / 2^high` of the byte's three low and five high bits, but
+    /// for the mantissa's lowest four bits, which do not count; if it is within range.
+    pub const fn with_gain(self, gain: u8) -> Option<Self> {
+        // Below 2²⁷ times at most 15.
+        let mantissa = (self.mantissa >> 4) * (8 + (gain & 7) as i32);
+        Self::new(mantissa, self.shift + (gain >> 3))
+    }
+
     /// `round(accumulator · mantissa / 2^shift)`, ties towards +∞: the one rounding of a layer.
     ///
     /// Range: |accumulator · mantissa| ≤ 2³¹·(2³¹−1) < 2⁶², the rounding term is ≤ 2⁶¹, so the sum
@@ -166,6 +174,16 @@ mod tests {
                     assert_eq!(m.scale(a) as i128, expected, "{a} * {mantissa} >> {shift}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn gains_are_sixteenths_and_halvings() {
+        let common = Multiplier::new(0x7fff_fff0, 40).expect("in range");
+        for gain in 0..=u8::MAX {
+            let (low, high) = (i32::from(gain % 8), gain / 8);
+            let expected = Multiplier::new(0x07ff_ffff * (8 + low), 40 + high);
+            assert_eq!(common.with_gain(gain), expected.filter(|_| high <= 22));
         }
     }
 

@@ -353,7 +353,7 @@ pub const fn index_bits(count: usize) -> u8 {
 }
 
 fn runs<'a>(cursor: &mut Cursor<'a>) -> Result<Positions<'a>, FormatError> {
-    let code = Code::parse(cursor)?;
+    let code = cursor.runs()?;
     let extra_bits = |&meaning: &u8| run_class(meaning).0;
     if code
         .symbols()

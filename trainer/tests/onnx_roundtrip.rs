@@ -39,6 +39,7 @@ fn graph() -> Graph {
             values: values.collect(),
             mask,
         },
+        gains: Vec::new(),
         grid: None,
     });
     let bias = Some(graph.add_parameter(Parameter::dense("conv.bias", &[2], noise(3, 2))));
@@ -73,8 +74,9 @@ fn graph() -> Graph {
             indices: (0..40).map(|i| i * 7 % 3).collect(),
             pinned_zero: true,
         },
+        gains: vec![1.0, 0.5, 3.0, 1.0, 1e-3],
         grid: Some(Grid {
-            scale: vec![0.013],
+            scale: [1.0, 0.5, 3.0, 1.0, 1e-3].map(|gain| gain * 0.013).to_vec(),
             max: 127,
         }),
     });
@@ -249,6 +251,7 @@ fn coded() -> Graph {
             name: format!("w{i}"),
             shape: shape.to_vec(),
             parametrization: form,
+            gains: Vec::new(),
             grid: None,
         });
         let op = Op::Gemm { weight, bias: None };
@@ -315,6 +318,13 @@ fn forms_at_odds_with_the_weights_are_errors() {
         (0, "\"values\":\"", "\"values\":\"00000000"),
         (0, "\"values\":\"", "\"values\":\"0"),
         (0, "{", "{\"mask\":\"000000000000\","),
+        (
+            1,
+            "{",
+            "{\"gains\":\"0000803f0000803f0000803f0000803f0000803f\",",
+        ),
+        (3, "{", "{\"gains\":\"0000803f\","),
+        (3, "{", "{\"gains\":\"0000803f0000803f000080bf\","),
         (1, "\"channels\":5", "\"channels\":4"),
         (1, "\"channels\":5", "\"channels\":1"),
         (2, "\"ternary\":true", "\"ternary\":false"),

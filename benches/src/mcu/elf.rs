@@ -22,7 +22,10 @@ impl Sizes {
         let mut sizes = Self::default();
         for section in file.sections() {
             match section.kind() {
-                SectionKind::Text | SectionKind::ReadOnlyData => sizes.flash += section.size(),
+                // A linker calls all constants strings where only some are.
+                SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::ReadOnlyString => {
+                    sizes.flash += section.size();
+                }
                 SectionKind::Data => {
                     sizes.flash += section.size();
                     sizes.statics += section.size();

@@ -62,6 +62,12 @@ impl Code {
         }
     }
 
+    /// Whether every symbol that occurs has a codeword.
+    pub(super) fn holds(&self, counts: &Counts) -> bool {
+        let mut symbols = self.words.iter().zip(counts);
+        symbols.all(|(word, &count)| count == 0 || word.is_some())
+    }
+
     /// Bits of so many symbols.
     pub(super) fn bits(&self, counts: &Counts) -> usize {
         let of = |meaning: usize| match self.words[meaning] {

@@ -3,7 +3,7 @@
 use super::image::{Layer, assemble, layers, source};
 use super::kinds::kind;
 use super::ledger::Ledger;
-use super::weights::{self, Written, hashed, vector};
+use super::weights::{self, Source, Written, hashed, vector};
 use crate::plan::ArenaPlan;
 use crate::program::{Linear, Operator, Program, Tensor};
 use no_std_core::Model;
@@ -67,6 +67,17 @@ pub(crate) fn encoding(stored: &Weights) -> String {
 /// Most weights that are decoded to account for an image: a few hostile bytes can claim any number.
 const MAX_WEIGHTS: u64 = 1 << 24;
 
+/// A matrix written anew in the form that it is stored in.
+fn written(source: Source, stored: &operator::Linear, linear: &Linear) -> Option<Written> {
+    let tight = stored.is_centred() || stored.biases().is_coded();
+    let (name, stream) = (encoding(&stored.weights), stored.weights.stream());
+    let written =
+        weights::find(source, &name, stream).or_else(|| hashed::find(linear, &name, stream));
+    let mut written = written.or_else(|| vector::find(linear, &name, stream))?;
+    written.tight = tight;
+    Some(written)
+}
+
 /// Accounts for an image by writing it anew, field by field, and comparing. `None` when the bytes
 /// differ: another encoder wrote it.
 pub fn recount(model: &Model) -> Option<Recount> {
@@ -81,27 +92,15 @@ pub fn recount(model: &Model) -> Option<Recount> {
         return None;
     }
     let program = decode(model);
-    let written = |op: &Operator, stored: operator::Linear, linear: &Linear| {
-        let tight = stored.is_centred() || stored.biases().is_coded();
-        let stored = &stored.weights;
-        let source = source(&program, op, linear);
-        let (name, stream) = (encoding(stored), stored.stream());
-        let written =
-            weights::find(source, &name, stream).or_else(|| hashed::find(linear, &name, stream));
-        let mut written = written.or_else(|| vector::find(linear, &name, stream))?;
-        written.tight = tight;
-        Some(written)
-    };
-    let forms: Vec<Vec<Written>> = model
-        .operators()
-        .zip(&program.operators)
-        .map(|(stored, op)| {
-            let pairs = stored.kind.linears().zip(op.kind.linears());
-            pairs
-                .map(|(stored, linear)| written(op, stored, linear))
-                .collect()
-        })
-        .collect::<Option<_>>()?;
+    let mut forms: Vec<Vec<Written>> = Vec::new();
+    for (stored, op) in model.operators().zip(&program.operators) {
+        forms.push(Vec::new());
+        for (stored, linear) in stored.kind.linears().zip(op.kind.linears()) {
+            let source = source(&program, op, linear, &forms);
+            let written = written(source, &stored, linear)?;
+            forms.last_mut()?.push(written);
+        }
+    }
     let plan = ArenaPlan {
         arena_bytes: model.arena_bytes(),
         tensor_offsets: model.tensors().map(|t| t.offset).collect(),

@@ -78,20 +78,15 @@ pub fn encode_each(
     let is_tight = (0..program.operators.len()).any(|place| coding(place).is_tight());
     let sorted = is_tight.then(|| order::sorted(program));
     let program = sorted.as_ref().unwrap_or(program);
-    let operators = program.operators.iter().enumerate();
-    let forms: Vec<Vec<Written>> = operators
-        .map(|(place, op)| {
-            let coding = allowed(program, op, coding(place));
-            let written = |linear: &Linear| {
-                let best = weights::write(source(program, op, linear), coding);
-                match coding {
-                    Coding::Plain => best,
-                    _ => vector::or_vectors(hashed::or_hashed(best, linear), linear, coding),
-                }
-            };
-            op.kind.linears().into_iter().map(written).collect()
-        })
-        .collect();
+    let mut forms: Vec<Vec<Written>> = Vec::new();
+    for (place, op) in program.operators.iter().enumerate() {
+        let coding = allowed(program, op, coding(place));
+        forms.push(Vec::new());
+        for linear in op.kind.linears() {
+            let written = smallest(source(program, op, linear, &forms), linear, coding);
+            forms[place].push(written);
+        }
+    }
     let scratch: Vec<usize> = program
         .operators
         .iter()
@@ -118,8 +113,22 @@ pub fn encode_each(
     })
 }
 
-/// A matrix with the distances, in its rows, of what stands beside and above in the operator's input.
-pub(super) fn source<'w>(program: &Program, op: &Operator, linear: &'w Linear) -> Source<'w> {
+fn smallest(source: Source, linear: &Linear, coding: Coding) -> Written {
+    let best = weights::write(source, coding);
+    match coding {
+        Coding::Plain => best,
+        _ => vector::or_vectors(hashed::or_hashed(best, linear), linear, coding),
+    }
+}
+
+/// A matrix with the distances, in its rows, of what stands beside and above in the operator's input, and
+/// the runs of those before it.
+pub(super) fn source<'w>(
+    program: &Program,
+    op: &Operator,
+    linear: &'w Linear,
+    before: &'w [Vec<Written>],
+) -> Source<'w> {
     let shape = program.tensors[op.input].shape;
     let [near, far] = match &op.kind {
         Kind::Conv { window, .. } => {
@@ -142,6 +151,7 @@ pub(super) fn source<'w>(program: &Program, op: &Operator, linear: &'w Linear) -
         weights: &linear.weights,
         columns: linear.columns,
         neighbours: Neighbours::within([near, far]),
+        runs: before.iter().flatten().rev().find_map(|w| w.runs.as_ref()),
     }
 }
 

@@ -276,20 +276,50 @@ fn write_matrix(image: &mut Writer, linear: &Linear, form: &Written) {
 
 fn write_flags(image: &mut Writer, linear: &Linear, flags: u8) {
     let per_channel = linear.multipliers.len() > 1;
-    let flag = if per_channel {
-        linear_flag::PER_CHANNEL
-    } else {
-        0
+    let flag = match per_channel {
+        true if gains(&linear.multipliers).is_some() => linear_flag::GAINS,
+        true => linear_flag::PER_CHANNEL,
+        false => 0,
     };
     image.u8(Category::Operators, flags | flag);
 }
 
 fn write_body(image: &mut Writer, linear: &Linear, biases: &Writer, form: &Written) {
-    for multiplier in &linear.multipliers {
-        write_multiplier(image, multiplier);
+    if let Some((common, gains)) = gains(&linear.multipliers) {
+        write_multiplier(image, &common);
+        image.put(Category::Scales, &gains);
+    } else {
+        let own = linear.multipliers.iter();
+        own.for_each(|multiplier| write_multiplier(image, multiplier));
     }
     image.append(biases);
     form.append_to(image);
+}
+
+/// One multiplier and gains that make several, if there are such.
+fn gains(multipliers: &[Multiplier]) -> Option<(Multiplier, Vec<u8>)> {
+    let real = |m: &Multiplier| f64::from(m.mantissa) / f64::from(m.shift).exp2();
+    let largest = multipliers
+        .iter()
+        .max_by(|a, b| real(a).total_cmp(&real(b)))?;
+    let whole = |n: &i32| largest.mantissa % n == 0 && largest.mantissa / n < 1 << 27;
+    let commons = (8..16).filter(whole).map(|n| Multiplier {
+        mantissa: (largest.mantissa / n) << 4,
+        shift: largest.shift,
+    });
+    let fitting = |common: Multiplier| {
+        let gain = |m: &Multiplier| {
+            let high = m
+                .shift
+                .checked_sub(common.shift)
+                .filter(|high| *high < 32)?;
+            let mut all = (0..8).map(|low| high << 3 | low);
+            all.find(|&gain| common.with_gain(gain) == Some(*m))
+        };
+        let gains = multipliers.iter().map(gain).collect::<Option<Vec<u8>>>()?;
+        Some((common, gains))
+    };
+    commons.filter(|_| multipliers.len() > 1).find_map(fitting)
 }
 
 fn write_recurrent(image: &mut Writer, layer: &Recurrent, forms: [&Written; 2]) {

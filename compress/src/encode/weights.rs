@@ -10,6 +10,7 @@ use super::ledger::{Category, Ledger};
 use super::runs::{Class, classes};
 use super::writer::Writer;
 use no_std_core::context::Neighbours;
+use no_std_core::huffman::SAME;
 use no_std_core::weights::{TABLE_BITS, form, index_bits};
 
 /// Which forms the encoder may use.
@@ -36,7 +37,7 @@ impl Coding {
 }
 
 /// A matrix to be written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Source<'w> {
     /// Row by row.
     pub(super) weights: &'w [i8],
@@ -44,6 +45,15 @@ pub(super) struct Source<'w> {
     pub(super) columns: usize,
     /// Where what is beside and above a weight's input stands in the row, if the input has such places.
     pub(super) neighbours: Neighbours,
+    /// How the last matrix before says its runs, of those that do.
+    pub(super) runs: Option<&'w Runs>,
+}
+
+/// Classes of runs and their code.
+#[derive(Clone, Debug)]
+pub(super) struct Runs {
+    classes: Vec<Class>,
+    code: Box<Code>,
 }
 
 /// A matrix in one of its forms.
@@ -65,6 +75,8 @@ pub(super) struct Written {
     pub(super) visits_zeros: bool,
     /// Whether what stands beside the weights may be coded too.
     pub(super) tight: bool,
+    /// How it says runs, if it does.
+    pub(super) runs: Option<Runs>,
 }
 
 impl Written {
@@ -125,7 +137,7 @@ pub(crate) fn coded_bytes(weights: &[i8], columns: usize) -> usize {
     let source = Source {
         weights,
         columns,
-        neighbours: Neighbours { near: 0, far: 0 },
+        ..Source::default()
     };
     write(source, Coding::Smallest).len()
 }
@@ -164,7 +176,7 @@ pub(super) struct Form {
 /// How positions are said.
 enum Positions {
     Every,
-    Runs(Vec<Class>, Box<Code>),
+    Runs(Runs),
     Bitmap,
     Context(Coded),
     /// Values of groups, in their order; a hash says where they stand.
@@ -183,7 +195,7 @@ impl Form {
         let values = self.values.name();
         match self.positions {
             Positions::Every => values,
-            Positions::Runs(..) => format!("runs+{values}"),
+            Positions::Runs(_) => format!("runs+{values}"),
             Positions::Bitmap => format!("bitmap+{values}"),
             Positions::Context(_) => format!("context+{values}"),
             Positions::Hashed => format!("hashed+{values}"),
@@ -199,6 +211,10 @@ impl Form {
         );
         let every = matches!(self.positions, Positions::Every);
         let plain = every && matches!(self.values, Values::Integer(8));
+        let runs = match &self.positions {
+            Positions::Runs(runs) => Some(runs.clone()),
+            _ => None,
+        };
         let stream = match self.positions {
             Positions::Context(coded) => coded.stream,
             positions => {
@@ -209,6 +225,7 @@ impl Form {
         };
         debug_assert_eq!(stream.len(), self.stream_bits.div_ceil(8));
         Written {
+            runs,
             head: self.head,
             stream,
             position_bits: self.position_bits,
@@ -236,12 +253,10 @@ impl Positions {
                     values.put(weight, bits);
                 }
             }),
-            Positions::Runs(classes, code) => {
+            Positions::Runs(runs) => {
                 let mut nonzero = weights.iter().filter(|&&w| w != 0);
                 for &run in &matrix.runs {
-                    let class = class_of(classes, run);
-                    code.put(class.meaning, bits);
-                    bits.put(class.extra(run), class.extra_bits() as usize);
+                    runs.put(run, bits);
                     if let Some(&weight) = nonzero.next() {
                         values.put(weight, bits);
                     }
@@ -253,8 +268,45 @@ impl Positions {
     }
 }
 
-fn class_of(classes: &[Class], run: usize) -> Class {
-    classes[classes.partition_point(|class| class.end() <= run)]
+impl Runs {
+    /// Fitted to runs; nothing where one is longer than can be said.
+    fn new(runs: &[usize]) -> Option<Self> {
+        let classes = classes(runs)?;
+        let (counts, _) = count(&classes, runs)?;
+        let code = Box::new(Code::new(&counts, TABLE_BITS));
+        Some(Self { classes, code })
+    }
+
+    fn put(&self, run: usize, bits: &mut BitWriter) {
+        if let Some(class) = class_of(&self.classes, run) {
+            self.code.put(class.meaning, bits);
+            bits.put(class.extra(run), class.extra_bits() as usize);
+        }
+    }
+
+    /// Bits of runs and their entropy as symbols of this code; nothing where it lacks one.
+    fn bits(&self, runs: &[usize]) -> Option<(usize, f64)> {
+        let (counts, extra_bits) = count(&self.classes, runs)?;
+        let bits = self.code.holds(&counts).then(|| self.code.bits(&counts))?;
+        Some((bits + extra_bits, entropy_bits(&counts) + extra_bits as f64))
+    }
+}
+
+/// How often the meaning of each class occurs, and the bits behind them all; nothing where a run is beyond the
+/// classes.
+fn count(classes: &[Class], runs: &[usize]) -> Option<(Counts, usize)> {
+    let (mut counts, mut extra_bits) = ([0; 256], 0);
+    for &run in runs {
+        let class = class_of(classes, run)?;
+        counts[class.meaning as usize] += 1;
+        extra_bits += class.extra_bits() as usize;
+    }
+    Some((counts, extra_bits))
+}
+
+fn class_of(classes: &[Class], run: usize) -> Option<Class> {
+    let place = classes.partition_point(|class| class.end() <= run);
+    classes.get(place).copied()
 }
 
 /// How values are said.
@@ -415,7 +467,10 @@ impl<'w> Matrix<'w> {
         if self.counts[0] > 0 && self.nonzero_counts() != [0; 256] {
             let values = || Values::huffman(&self.nonzero_counts());
             forms.push(self.bitmap(values()));
-            forms.extend(self.runs(values()));
+            let own = Runs::new(&self.runs);
+            forms.extend(own.and_then(|own| self.runs(own, false, values())));
+            let last = self.source.runs.cloned();
+            forms.extend(last.and_then(|last| self.runs(last, true, values())));
         }
         forms
     }
@@ -452,30 +507,25 @@ impl<'w> Matrix<'w> {
         }
     }
 
-    /// Runs of zeros and the weights after them, each under its code; nothing where a run is longer
-    /// than can be said.
-    fn runs(&self, values: Values) -> Option<Form> {
-        let classes = classes(&self.runs)?;
-        let (mut counts, mut extra_bits) = ([0; 256], 0);
-        for class in self.runs.iter().map(|&run| class_of(&classes, run)) {
-            counts[class.meaning as usize] += 1;
-            extra_bits += class.extra_bits() as usize;
-        }
-        let code = Code::new(&counts, TABLE_BITS);
+    /// Runs of zeros and the weights after them, each under its code, of which the first may be that of a
+    /// matrix before; nothing where that cannot say them.
+    fn runs(&self, runs: Runs, same: bool, values: Values) -> Option<Form> {
+        let (position_bits, entropy_of_runs) = runs.bits(&self.runs)?;
         let nonzero = self.nonzero_counts();
-        let position_bits = code.bits(&counts) + extra_bits;
         let stream_bits = position_bits + values.bits(&nonzero);
         let mut head = values.head(form::RUNS);
-        code.write(&mut head, Category::CodeTables);
+        match same {
+            true => head.u8(Category::CodeTables, SAME),
+            false => runs.code.write(&mut head, Category::CodeTables),
+        }
         head.varint(Category::Operators, stream_bits.div_ceil(8));
-        let positions = entropy_bits(&counts) + extra_bits as f64;
         Some(Form {
             head,
             stream_bits,
             position_bits,
-            entropy_bits: positions + values.entropy_bits(&nonzero),
-            table_bytes: values.table_bytes() + code.table_bytes(),
-            positions: Positions::Runs(classes, Box::new(code)),
+            entropy_bits: entropy_of_runs + values.entropy_bits(&nonzero),
+            table_bytes: values.table_bytes() + runs.code.table_bytes(),
+            positions: Positions::Runs(runs),
             values,
         })
     }

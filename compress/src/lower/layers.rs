@@ -175,6 +175,7 @@ impl Lowering<'_> {
             hashed: None,
             vectors: None,
             scales: vec![scale.into()],
+            gains: Vec::new(),
             biases: real_biases(self.graph, bias, rows)?,
         })
     }

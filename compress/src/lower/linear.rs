@@ -34,6 +34,8 @@ pub(super) struct Matrix {
     pub(super) vectors: Option<Vectors>,
     /// Of the weights: one for all rows, or one per row.
     pub(super) scales: Vec<f64>,
+    /// What they are made of beside one that all share, as [`Parameter::gains`] has it.
+    pub(super) gains: Vec<f32>,
     /// Per row.
     pub(super) biases: Vec<f64>,
 }
@@ -66,6 +68,7 @@ impl Matrix {
             hashed: hashed(parameter, order),
             vectors: vectors(parameter, order),
             scales: grid.scale.iter().map(|&s| s.into()).collect(),
+            gains: parameter.gains.clone(),
             biases: real_biases(graph, bias, rows)?,
         })
     }
@@ -81,6 +84,7 @@ impl Matrix {
             hashed: None,
             vectors: None,
             scales: vec![factor],
+            gains: Vec::new(),
             biases: vec![0.0],
         }
     }
@@ -125,7 +129,10 @@ impl Matrix {
             weights: self.weights.clone(),
             hashed: self.hashed,
             vectors: self.vectors,
-            multipliers: scales.iter().map(|s| multiplier(s / y)).collect(),
+            multipliers: match self.gains.as_slice() {
+                [] => scales.iter().map(|s| multiplier(s / y)).collect(),
+                gains => with_gains(scales[0] / f64::from(gains[0]) / y, gains),
+            },
             biases: exact.iter().map(|&b| rounded(b, bias_shift)).collect(),
             range,
         })
@@ -204,6 +211,22 @@ pub(super) fn multiplier(real: f64) -> Multiplier {
         mantissa: i32::MAX,
         shift: 1,
     })
+}
+
+/// A real times gains: multipliers that an image stores as one and a byte each, where gains have four
+/// significant bits.
+fn with_gains(real: f64, gains: &[f32]) -> Vec<Multiplier> {
+    let octave = |gain: f32| gain.log2().floor();
+    let highest = gains.iter().copied().map(octave).fold(f32::MIN, f32::max);
+    let common = multiplier(real * f64::from(highest + 1.0).exp2());
+    let gained = |&gain: &f32| {
+        let (eighths, high) = (gain / octave(gain).exp2() * 8.0, highest - octave(gain));
+        let stored = || common.with_gain((high as u8) << 3 | eighths as u8 & 7);
+        let is_exact = eighths.fract() == 0.0 && high < 32.0;
+        let stored = is_exact.then(stored).flatten();
+        stored.unwrap_or_else(|| multiplier(real * f64::from(gain)))
+    };
+    gains.iter().map(gained).collect()
 }
 
 /// Bits of the factors of a sum of two.

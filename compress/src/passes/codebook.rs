@@ -56,7 +56,7 @@ pub fn share(
     seed: u64,
 ) -> Result<(), CodebookError> {
     let parameter = &mut graph.parameters[id.0];
-    let values = parameter.latent();
+    let values = parameter.parametrization.values();
     if values.iter().any(|v| !v.is_finite()) {
         return Err(CodebookError::NotFinite(parameter.name.clone()));
     }
@@ -85,7 +85,7 @@ pub(super) fn check_size(parameter: &Parameter, entries: usize) -> Result<(), Co
 
 /// Gives every weight that is not zero its nearest centroid, for good.
 fn assign(parameter: &mut Parameter, centroids: &[f32]) {
-    let values = parameter.latent();
+    let values = parameter.parametrization.values();
     let pinned_zero = values.contains(&0.0);
     let offset = u32::from(pinned_zero);
     let index = |&v: &f32| match v {
@@ -171,20 +171,51 @@ pub fn tighten(parameter: &mut Parameter) {
     }
 }
 
-/// One grid for the tensor, its largest magnitude at the grid's end. Binary and ternary weights lie on
-/// a grid of their own.
+/// One grid for the tensor, its largest magnitude at the grid's end; where channels have gains, one for each,
+/// in which the same value is the same integer. Binary and ternary weights lie on a grid of their own.
 pub fn per_tensor_grid(graph: &mut Graph, id: ParamId, max: i32) {
     let parameter = &mut graph.parameters[id.0];
     if let Parametrization::Signs(weights) = &parameter.parametrization {
         parameter.grid = Some(weights.grid());
         return;
     }
-    let latent = parameter.latent();
-    let largest = latent.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-    parameter.grid = Some(Grid {
-        scale: vec![step(largest, max)],
-        max,
-    });
+    let values = parameter.parametrization.values();
+    let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let step = step(largest, max);
+    let scale = match parameter.gains.as_slice() {
+        [] => vec![step],
+        gains => gains.iter().map(|gain| gain * step).collect(),
+    };
+    parameter.grid = Some(Grid { scale, max });
+}
+
+/// The nearest of 8 … 16 times a power of two, which an image stores as a byte beside others of its layer.
+fn four_bits(gain: f32) -> f32 {
+    let unit = gain.log2().floor().exp2() / 8.0;
+    (gain / unit).round() * unit
+}
+
+/// Factors out of each channel's weights how large they are, in mean squares, so that one codebook fits
+/// them all; for the reason of [`LEAST_CHANNEL`] no factor is less than that of the largest.
+pub fn level_channels(parameter: &mut Parameter) {
+    let weights = parameter.latent();
+    let columns = (weights.len() / parameter.shape[0].max(1)).max(1);
+    let size = |row: &[f32]| {
+        let living = row.iter().filter(|w| **w != 0.0);
+        let (count, sum) = living.fold((0, 0.0), |(n, sum), w| (n + 1, sum + w * w));
+        (sum / count.max(1) as f32).sqrt()
+    };
+    let sizes: Vec<f32> = weights.chunks(columns).map(size).collect();
+    let least = LEAST_CHANNEL * sizes.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    parameter.gains = sizes
+        .iter()
+        .map(|size| four_bits(size.max(least)))
+        .collect();
+    let rows = weights.chunks(columns).zip(&parameter.gains);
+    let values = rows.flat_map(|(row, gain)| row.iter().map(move |w| w / gain));
+    parameter.parametrization = Parametrization::Dense {
+        values: values.collect(),
+    };
 }
 
 /// Whether a tensor's first axis are a transposed convolution's inputs.
@@ -373,5 +404,43 @@ mod tests {
         close(&parameter.materialize(), expected);
         assert_eq!(parameter.free().len(), 3, "a pinned zero and two centroids");
         assert_eq!(parameter.pull_back(&[1.0; 6]), [0.0, 1.0, 4.0]);
+    }
+
+    #[test]
+    fn channels_that_differ_in_size_alone_share_a_codebook() {
+        let row = [-1.5f32, 0.0, 0.4, 1.1];
+        let sizes = [1.0f32, 0.5, 300.0];
+        let values: Vec<f32> = sizes.iter().flat_map(|s| row.map(|w| w * s)).collect();
+        let mut graph = layer(values.clone());
+        graph.parameters[0].shape = vec![3, 4];
+        level_channels(&mut graph.parameters[0]);
+        // A gain of four bits is off by at most a seventeenth: three values a channel, nine in all.
+        share(&mut graph, ParamId(0), 3, Start::Density, 1).expect("fits");
+        per_tensor_grid(&mut graph, ParamId(0), 127);
+        let parameter = &graph.parameters[0];
+        for (shared, value) in parameter.materialize().iter().zip(&values) {
+            assert!(
+                (shared - value).abs() <= value.abs() / 8.0,
+                "{shared} {value}"
+            );
+        }
+        let grid = parameter.grid.as_ref().expect("set");
+        let integers = parameter.latent().into_iter().enumerate();
+        let integers: Vec<i32> = integers.map(|(i, w)| grid.quantize(w, i / 4)).collect();
+        assert_eq!(integers[..4], integers[4..8]);
+        assert_eq!(integers[..4], integers[8..]);
+    }
+
+    #[test]
+    fn a_channel_of_nothing_keeps_a_gain_in_reach_of_the_largest() {
+        let mut graph = layer(vec![0.0, 0.0, 1e-20, 0.0, 3.0, 4.0]);
+        graph.parameters[0].shape = vec![3, 2];
+        level_channels(&mut graph.parameters[0]);
+        let gains = &graph.parameters[0].gains;
+        assert_eq!(gains[..2], [3.5 / 1024.0; 2]);
+        assert_eq!(gains[2], 3.5);
+        let mut graph = layer(vec![0.0; 6]);
+        level_channels(&mut graph.parameters[0]);
+        assert_eq!(graph.parameters[0].latent(), [0.0; 6]);
     }
 }

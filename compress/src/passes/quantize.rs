@@ -6,7 +6,7 @@ use super::weights;
 use crate::pipeline::{CompressError, Effect, Pass, Run, check_count};
 use crate::settings::SettingError;
 use serde::{Deserialize, Serialize};
-use trainer::graph::Graph;
+use trainer::graph::{Graph, Op, ParamId};
 use trainer::train::{Hook, TrainConfig};
 
 /// Weight sharing and the training that goes with it.
@@ -19,6 +19,10 @@ pub struct Quantize {
     pub entries: Vec<usize>,
     /// Where k-means starts.
     pub start: Start,
+    /// Whether each channel of a convolution has a factor of its own by which its centroids are multiplied:
+    /// batch normalization, folded in, left some channels many times larger than others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub per_channel: bool,
     /// Share of the fine-tuning until which the weights themselves learn and may change their
     /// centroids, rather than the centroids alone; at 0 they never do.
     pub reassign: f64,
@@ -36,6 +40,7 @@ impl Default for Quantize {
             bits: 4,
             entries: Vec::new(),
             start: Start::default(),
+            per_channel: false,
             reassign: 0.0,
             rate: 0.0,
             train: TrainConfig {
@@ -52,6 +57,7 @@ impl Quantize {
         Self {
             // A few epochs do not make up for a bulk of weights with few centroids.
             start: Start::Density,
+            per_channel: true,
             reassign: 0.75,
             train: TrainConfig {
                 epochs: 5,
@@ -106,7 +112,10 @@ impl Pass for Quantize {
     fn apply(&self, run: &mut Run) -> Result<(), CompressError> {
         for (place, id) in weights(&run.graph).into_iter().enumerate() {
             let (entries, seed) = (self.entries_of(place), run.settings.seed);
-            let values = run.graph.parameter(id).latent();
+            if self.per_channel && is_convolution(&run.graph, id) {
+                codebook::level_channels(&mut run.graph.parameters[id.0]);
+            }
+            let values = run.graph.parameter(id).parametrization.values();
             codebook::share(&mut run.graph, id, entries, self.start, seed)?;
             if self.reassign > 0.0 || self.rate > 0.0 {
                 let parameter = &mut run.graph.parameters[id.0];
@@ -123,6 +132,12 @@ impl Pass for Quantize {
         run.calibrate()?;
         run.fit(&self.train, &mut follow)
     }
+}
+
+/// Whether a tensor's first axis are a convolution's channels.
+fn is_convolution(graph: &Graph, id: ParamId) -> bool {
+    let reads = |op: &Op| matches!(op, Op::Conv { weight, .. } if *weight == id);
+    graph.nodes.iter().any(|node| reads(&node.op))
 }
 
 /// Lets centroids follow their weights, and the integer grid the centroids, as training moves them.

@@ -16,7 +16,7 @@ use trainer::files::write_atomically;
 const KIND: &[u8] = b"Pith stage ";
 
 /// The number goes up when the layout changes, or what a pass makes of the same settings.
-const HEADER: &[u8] = concat!("Pith stage 2 of ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+const HEADER: &[u8] = concat!("Pith stage 3 of ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
 
 /// Bytes a result may take unpacked; a file that claims more is none of ours.
 const LARGEST: usize = 1 << 34;

@@ -61,9 +61,12 @@ pub fn linear(
     let weights = weights(rng, rows * columns, style);
     let spread = (columns as f64 * style.density).sqrt().max(1.0) * 60.0 * 60.0;
     let count = if per_channel { rows } else { 1 };
-    let multipliers = (0..count)
+    let mut multipliers: Vec<Multiplier> = (0..count)
         .map(|_| multiplier(60.0 / spread * rng.random_range(0.5..1.5)))
         .collect();
+    if rows.is_multiple_of(2) && per_channel {
+        multipliers = with_gains(&multipliers);
+    }
     let bias_shift = rng.random_range(0..6u8);
     let biases = (0..rows)
         .map(|_| rng.random_range(-3000..3000) << bias_shift)
@@ -153,6 +156,15 @@ pub fn network(tensors: Vec<Tensor>, operators: Vec<(usize, usize, Kind)>) -> Pr
 pub fn multiplier(real: f64) -> Multiplier {
     let shift = (30 - real.log2().floor() as i32).clamp(1, 62);
     Multiplier::new((real * 2f64.powi(shift)) as i32, shift as u8).unwrap()
+}
+
+/// Of the first multiplier, gains in their stead: between a sixteenth and twice the largest, in no order.
+pub fn with_gains(multipliers: &[Multiplier]) -> Vec<Multiplier> {
+    let common = multipliers[0];
+    let gains = multipliers
+        .iter()
+        .map(|m| (m.mantissa as u32 >> 3) as u8 % 24);
+    gains.map(|gain| common.with_gain(gain).unwrap()).collect()
 }
 
 /// The range of an output with this zero point.

@@ -18,6 +18,7 @@ pub struct Linear<'a> {
     pub weights: Weights<'a>,
     #[cfg(feature = "context")]
     centred: bool,
+    /// One, one and a gain of each row, or one of each row: told apart by their length.
     multipliers: &'a [u8],
     biases: Integers<'a>,
 }
@@ -35,6 +36,8 @@ pub mod linear_flag {
     pub const PER_CHANNEL: u8 = 1;
     /// See [`Linear::is_centred`](super::Linear::is_centred).
     pub const CENTRED: u8 = 2;
+    /// A multiplier for each row, given as one for all and a gain of each.
+    pub const GAINS: u8 = 4;
 }
 
 /// Bytes of one multiplier.
@@ -68,13 +71,12 @@ impl<'a> Linear<'a> {
     }
 
     /// Whether all multipliers are within range.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn check(&self) -> Result<(), FormatError> {
-        let (chunks, _) = self.multipliers.as_chunks();
-        if chunks.iter().all(|bytes| multiplier_of(bytes).is_some()) {
-            Ok(())
-        } else {
-            Err(FormatError::Operator)
+        // Not of `self`: what a function may look at as a whole stands on the stack once more.
+        match are_within(self.multipliers, self.has_gains()) {
+            true => Ok(()),
+            false => Err(FormatError::Operator),
         }
     }
 
@@ -97,19 +99,16 @@ impl<'a> Linear<'a> {
         range: Output,
         [rows, columns]: [usize; 2],
     ) -> Result<Self, FormatError> {
-        if flags > linear_flag::PER_CHANNEL || columns > MAX_ROW {
-            return Err(UNKNOWN);
-        }
-        let count = if flags == linear_flag::PER_CHANNEL {
-            rows
-        } else {
-            1
+        let bytes = match flags {
+            0 => Some(MULTIPLIER_BYTES),
+            linear_flag::PER_CHANNEL => rows.checked_mul(MULTIPLIER_BYTES),
+            linear_flag::GAINS => rows.checked_add(MULTIPLIER_BYTES),
+            _ => return Err(UNKNOWN),
         };
-        let multipliers = cursor.take(
-            count
-                .checked_mul(MULTIPLIER_BYTES)
-                .ok_or(FormatError::Number)?,
-        )?;
+        if columns > MAX_ROW {
+            return Err(FormatError::Operator);
+        }
+        let multipliers = cursor.take(bytes.ok_or(FormatError::Number)?)?;
         let biases = Integers::parse(cursor, rows)?;
         let weights = Weights::parse(cursor, rows, columns)?;
         Ok(Self {
@@ -141,19 +140,47 @@ impl<'a> Linear<'a> {
         self.multipliers.len() != MULTIPLIER_BYTES
     }
 
+    /// Whether these are one for all times a gain of each channel.
+    pub fn has_gains(&self) -> bool {
+        // Of whole multipliers there are one, or as many as rows.
+        self.multipliers.len() == MULTIPLIER_BYTES + self.weights.rows
+    }
+
     /// Multipliers in order of output channels; a single one is that of all.
     pub fn multipliers(&self) -> Multipliers<'a> {
+        let are_gains = self.has_gains();
         let mut all = Multipliers {
-            next: Multiplier::ZERO,
+            common: Multiplier::ZERO,
             rest: self.multipliers,
+            are_gains: false,
         };
-        all.take();
+        if are_gains || !self.per_channel() {
+            all.common = all.read();
+        }
+        all.are_gains = are_gains;
         all
     }
 
     /// Biases in order of output channels, at the accumulators' scale, −2³⁰ … [`MAX_BIAS`].
     pub fn biases(&self) -> Integers<'a> {
         self.biases
+    }
+}
+
+#[inline(never)]
+fn are_within(multipliers: &[u8], gained: bool) -> bool {
+    match multipliers.split_first_chunk() {
+        // Of all gains the one with the greatest shift is the first to leave the range.
+        Some((common, gains)) if gained => {
+            let most = gains.iter().fold(0, |most: u8, &gain| most.max(gain));
+            multiplier_of(common)
+                .and_then(|m| m.with_gain(most))
+                .is_some()
+        }
+        _ => {
+            let (all, _) = multipliers.as_chunks();
+            all.iter().all(|bytes| multiplier_of(bytes).is_some())
+        }
     }
 }
 
@@ -169,21 +196,35 @@ pub(super) fn multiplier(cursor: &mut Cursor) -> Result<Multiplier, FormatError>
 /// Reads multipliers one after the other.
 #[derive(Clone, Debug)]
 pub struct Multipliers<'a> {
-    next: Multiplier,
+    /// That of all, or what gains belong to.
+    common: Multiplier,
+    /// Those of channels to come, or their gains.
     rest: &'a [u8],
+    are_gains: bool,
 }
 
 impl Multipliers<'_> {
-    /// The next output channel's multiplier; the last one again where there is no other.
+    /// The next output channel's multiplier.
     #[inline(always)]
     pub fn take(&mut self) -> Multiplier {
-        let taken = self.next;
-        if let Some((bytes, rest)) = self.rest.split_first_chunk() {
-            // All were checked when the image was parsed.
-            self.next = multiplier_of(bytes).unwrap_or(Multiplier::ZERO);
-            self.rest = rest;
+        match self.rest {
+            [] => self.common,
+            _ => self.read(),
         }
-        taken
+    }
+
+    // Once, not in each kernel. All were checked when the image was parsed.
+    #[inline(never)]
+    fn read(&mut self) -> Multiplier {
+        let mut read = None;
+        if !self.are_gains {
+            if let Some((bytes, rest)) = self.rest.split_first_chunk() {
+                (read, self.rest) = (multiplier_of(bytes), rest);
+            }
+        } else if let Some((&gain, rest)) = self.rest.split_first() {
+            (read, self.rest) = (self.common.with_gain(gain), rest);
+        }
+        read.unwrap_or(Multiplier::ZERO)
     }
 }
 

@@ -14,6 +14,9 @@ pub struct Parameter {
     pub shape: Vec<usize>,
     /// How the tensor comes out of its free parameters.
     pub parametrization: Parametrization,
+    /// What each output channel (the first axis) of the parametrization's values is multiplied by, not
+    /// trained; empty where nothing is.
+    pub gains: Vec<f32>,
     /// The integer grid its values are rounded to, once a pass has chosen one. Training then runs
     /// through the rounding with a straight-through gradient.
     pub grid: Option<Grid>,
@@ -65,6 +68,41 @@ pub enum Parametrization {
     Signs(SignWeights),
     /// Neighbours together an entry of a codebook.
     Vectors(VectorWeights),
+}
+
+impl Parametrization {
+    /// The tensor, row-major, before gains and rounding.
+    pub fn values(&self) -> Vec<f32> {
+        match self {
+            Parametrization::Dense { values } => values.clone(),
+            Parametrization::Masked { values, mask } => values
+                .iter()
+                .zip(mask)
+                .map(|(&v, &keep)| if keep { v } else { 0.0 })
+                .collect(),
+            Parametrization::Shared {
+                codebook, indices, ..
+            } => indices.iter().map(|&i| codebook[i as usize]).collect(),
+            Parametrization::Clustered {
+                values,
+                mask,
+                codebook,
+                edges,
+            } => {
+                let project = |(&v, &keep): (&f32, &bool)| {
+                    if keep {
+                        codebook[entry_of(codebook, edges, v)]
+                    } else {
+                        0.0
+                    }
+                };
+                values.iter().zip(mask).map(project).collect()
+            }
+            Parametrization::Hashed(weights) => weights.expand(),
+            Parametrization::Signs(weights) => weights.expand(),
+            Parametrization::Vectors(weights) => weights.expand(),
+        }
+    }
 }
 
 /// The place of the entry nearest to `value` in an ascending, non-empty codebook.
@@ -133,6 +171,7 @@ impl Parameter {
             name: name.into(),
             shape: shape.to_vec(),
             parametrization: Parametrization::Dense { values },
+            gains: Vec::new(),
             grid: None,
         }
     }
@@ -175,34 +214,18 @@ impl Parameter {
 
     /// W before rounding to the grid, row-major.
     pub fn latent(&self) -> Vec<f32> {
-        match &self.parametrization {
-            Parametrization::Dense { values } => values.clone(),
-            Parametrization::Masked { values, mask } => values
-                .iter()
-                .zip(mask)
-                .map(|(&v, &keep)| if keep { v } else { 0.0 })
-                .collect(),
-            Parametrization::Shared {
-                codebook, indices, ..
-            } => indices.iter().map(|&i| codebook[i as usize]).collect(),
-            Parametrization::Clustered {
-                values,
-                mask,
-                codebook,
-                edges,
-            } => {
-                let project = |(&v, &keep): (&f32, &bool)| {
-                    if keep {
-                        codebook[entry_of(codebook, edges, v)]
-                    } else {
-                        0.0
-                    }
-                };
-                values.iter().zip(mask).map(project).collect()
-            }
-            Parametrization::Hashed(weights) => weights.expand(),
-            Parametrization::Signs(weights) => weights.expand(),
-            Parametrization::Vectors(weights) => weights.expand(),
+        let mut values = self.parametrization.values();
+        self.amplify(&mut values);
+        values
+    }
+
+    /// Multiplies what is shaped like W by the gains of its channels.
+    fn amplify(&self, values: &mut [f32]) {
+        let channels = self.gains.len();
+        if channels > 0 {
+            let rows = values.chunks_mut((self.len() / channels).max(1));
+            rows.zip(&self.gains)
+                .for_each(|(row, gain)| row.iter_mut().for_each(|v| *v *= gain));
         }
     }
 
@@ -226,8 +249,10 @@ impl Parameter {
     /// When the gradient is not as long as W.
     pub fn pull_back(&self, gradient: &[f32]) -> Vec<f32> {
         assert_eq!(gradient.len(), self.len(), "one gradient per element");
+        let mut gradient = gradient.to_vec();
+        self.amplify(&mut gradient);
         match &self.parametrization {
-            Parametrization::Dense { .. } => gradient.to_vec(),
+            Parametrization::Dense { .. } => gradient,
             Parametrization::Masked { mask, .. } | Parametrization::Clustered { mask, .. } => {
                 gradient
                     .iter()
@@ -250,9 +275,9 @@ impl Parameter {
                 }
                 sums
             }
-            Parametrization::Hashed(weights) => weights.pull_back(gradient),
-            Parametrization::Signs(weights) => weights.pull_back(gradient),
-            Parametrization::Vectors(weights) => weights.pull_back(gradient),
+            Parametrization::Hashed(weights) => weights.pull_back(&gradient),
+            Parametrization::Signs(weights) => weights.pull_back(&gradient),
+            Parametrization::Vectors(weights) => weights.pull_back(&gradient),
         }
     }
 }

@@ -39,6 +39,8 @@ struct ParameterEntry {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     vectors: Option<VectorsEntry>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    gains: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     grid: Option<GridEntry>,
 }
 
@@ -105,6 +107,11 @@ impl ParameterEntry {
             self.vectors.is_some(),
         ];
         forms.into_iter().filter(|&there| there).count()
+    }
+
+    /// Whether the described form has values of its own, which gains may multiply; those of others are W.
+    fn has_values(&self) -> bool {
+        self.shared.is_some() || self.hashed.is_some() || self.vectors.is_some()
     }
 }
 
@@ -181,6 +188,8 @@ fn parameter_entry(parameter: &Parameter) -> Option<ParameterEntry> {
             });
         }
     }
+    let kept = entry.has_values() && !parameter.gains.is_empty();
+    entry.gains = kept.then(|| floats_to_hex(&parameter.gains));
     entry.grid = parameter.grid.as_ref().map(|grid| GridEntry {
         scale: floats_to_hex(&grid.scale),
         max: grid.max,
@@ -228,6 +237,7 @@ fn apply_parameter(graph: &mut Graph, name: &str, json: &str) -> Result<(), Stri
         name: parameter.name.clone(),
         shape: parameter.shape.clone(),
         parametrization: parametrization(&entry, &parameter.shape, &weights)?,
+        gains: gains(&entry, channels)?,
         grid: entry.grid.map(|g| grid(g, channels)).transpose()?,
     };
     if described.materialize() != weights {
@@ -324,6 +334,19 @@ fn signs(entry: &SignsEntry, shape: &[usize], values: Vec<f32>) -> Result<Parame
         ternary: entry.ternary,
         channels: entry.channels,
     }))
+}
+
+fn gains(entry: &ParameterEntry, channels: usize) -> Result<Vec<f32>, String> {
+    let Some(hex) = &entry.gains else {
+        return Ok(Vec::new());
+    };
+    let gains = floats_from_hex(hex).ok_or("has damaged gains")?;
+    if gains.len() != channels || !entry.has_values() || gains.iter().any(|&gain| gain <= 0.0) {
+        return Err(format!(
+            "has gains other than {channels} positive ones of a codebook, a hash or vectors"
+        ));
+    }
+    Ok(gains)
 }
 
 fn grid(entry: GridEntry, channels: usize) -> Result<Grid, String> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Written first; another one is another program's file.
-const MAGIC: &[u8; 8] = b"PithCkp6";
+const MAGIC: &[u8; 8] = b"PithCkp7";
 
 /// Bytes a state may take unpacked; a file that claims more is none of ours.
 const LARGEST: usize = 1 << 32;

@@ -28,6 +28,9 @@ fn gemm_in_every_parametrization() {
             pinned_zero,
         };
         check(&graph, SMOOTH, reference_loss);
+        graph.parameters[0].gains = vec![0.5, 2.0, 1.0, 0.25, 3.0];
+        check(&graph, SMOOTH, reference_loss);
+        graph.parameters[0].gains.clear();
     }
 }
 

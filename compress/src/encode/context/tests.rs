@@ -241,6 +241,7 @@ fn what_is_written_is_read_by_the_format_and_costs_its_entropy() {
             weights: &weights,
             columns,
             neighbours: Neighbours::within(neighbours),
+            ..Source::default()
         };
         let matrix = super::super::weights::Matrix::new(source);
         for form in matrix.contexts() {
@@ -276,7 +277,7 @@ fn independent_weights_cost_the_entropy_of_their_counts() {
         let source = Source {
             weights: &weights,
             columns: 1000,
-            neighbours: Neighbours::default(),
+            ..Source::default()
         };
         let mut counts = [0; 256];
         weights.iter().for_each(|&w| counts[w as u8 as usize] += 1);
@@ -299,6 +300,7 @@ fn neighbours_are_worth_their_bytes_over_an_image() {
             weights: &weights,
             columns: 784,
             neighbours,
+            ..Source::default()
         };
         write(source, Coding::Range).len()
     };

@@ -5,7 +5,6 @@ use super::{
 };
 use crate::encode::ledger::Category;
 use crate::program::Linear;
-use no_std_core::context::Neighbours;
 use no_std_core::hashed::Hashed;
 
 /// The smaller of a form found otherwise and the hashed ones.
@@ -28,7 +27,7 @@ fn forms(linear: &Linear) -> Vec<Written> {
     let matrix = Matrix::new(Source {
         weights: &values,
         columns: values.len(),
-        neighbours: Neighbours { near: 0, far: 0 },
+        ..Source::default()
     });
     let mut said = vec![Values::Integer(8), Values::Integer(matrix.width())];
     let entries = entries(&matrix.counts);

@@ -4,7 +4,6 @@ use super::{Coding, Form, Matrix, Positions, Source, Values, Written, form, inde
 use crate::encode::code::Code;
 use crate::encode::ledger::Category;
 use crate::program::{Linear, Vectors};
-use no_std_core::context::Neighbours;
 use no_std_core::huffman::MAX_TABLE_BITS;
 use std::collections::BTreeMap;
 
@@ -33,7 +32,7 @@ fn forms(linear: &Linear) -> Vec<Written> {
     let matrix = Matrix::new(Source {
         weights: &indices,
         columns: indices.len(),
-        neighbours: Neighbours { near: 0, far: 0 },
+        ..Source::default()
     });
     let width = index_bits(entries).max(1);
     let said = [

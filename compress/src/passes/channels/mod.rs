@@ -4,7 +4,7 @@
 
 mod select;
 
-use super::prune::cubic;
+use super::prune::{Span, cubic};
 use super::units::Coupling;
 use super::{fold_batch_norm, normalize, remove_dead_units};
 use crate::pipeline::{CompressError, Effect, Pass, Run};
@@ -87,6 +87,12 @@ impl Channels {
         }
     }
 
+    /// Where the amounts grow.
+    fn span(&self) -> Span {
+        let Self { from, until, .. } = *self;
+        Span { from, until }
+    }
+
     fn amounts(&self) -> UnitAmounts {
         match self.by {
             _ if !self.layers.is_empty() => UnitAmounts::PerLayer(self.layers.clone()),
@@ -131,15 +137,7 @@ impl Pass for Channels {
             let range = "a share of at least 0 and below 1";
             return wrong("--channels", range, share.to_string());
         }
-        if !(0.0 <= self.from && self.from < self.until && self.until <= 1.0) {
-            let value = format!("{} and {}", self.from, self.until);
-            return wrong(
-                "channels.from and channels.until",
-                "0 ≤ from < until ≤ 1",
-                value,
-            );
-        }
-        Ok(())
+        self.span().check("channels.from and channels.until")
     }
 
     fn check_graph(&self, graph: &Graph) -> Result<(), CompressError> {
@@ -214,8 +212,7 @@ impl Hook for Thinning<'_> {
     }
 
     fn update(&mut self, progress: f64, graph: &mut Graph, _: &[&[f32]]) -> Result<(), String> {
-        let Channels { from, until, .. } = *self.settings;
-        let reach = cubic((progress - from) / (until - from));
+        let reach = cubic(self.settings.span().progress(progress));
         if !self.done && reach > 0.0 {
             let scores = self.scores(graph)?;
             let amounts = self.settings.amounts();

@@ -66,8 +66,7 @@ impl Hook for Schedule<'_> {
         if let Amounts::Fisher(_, known) = &mut self.amounts {
             *known = squares.iter().map(|s| s.to_vec()).collect();
         }
-        let Prune { from, until, .. } = *self.settings;
-        let progress = (progress - from) / (until - from);
+        let progress = self.settings.span().progress(progress);
         self.prune(progress, graph);
         match self.examples.filter(|_| (0.0..1.0).contains(&progress)) {
             Some(examples) => self.regrow(progress, graph, examples),

@@ -16,7 +16,7 @@ use gradual::Schedule;
 pub use magnitude::{Amounts, prune, prune_blocks, prune_pattern, sparsity, weights};
 pub use pattern::Pattern;
 pub use regrow::{changing, regrow};
-pub use schedule::{Course, cubic};
+pub use schedule::{Course, Span, cubic};
 pub use settings::{Prune, PruneBy};
 use trainer::graph::Graph;
 use trainer::train::TrainConfig;

@@ -1,5 +1,39 @@
 //! How much is pruned when.
 
+use crate::settings::SettingError;
+
+/// The part of a training, from a share of it until another, in which amounts grow.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Where it begins …
+    pub from: f64,
+    /// … and ends.
+    pub until: f64,
+}
+
+impl Span {
+    /// Refuses one that is none.
+    ///
+    /// # Errors
+    /// By the `name` given.
+    pub fn check(self, name: &'static str) -> Result<(), SettingError> {
+        let Self { from, until } = self;
+        if 0.0 <= from && from < until && until <= 1.0 {
+            return Ok(());
+        }
+        Err(SettingError {
+            name,
+            range: "0 ≤ from < until ≤ 1",
+            value: format!("{from} and {until}"),
+        })
+    }
+
+    /// How far `progress` of the training is in it: below 0 before, above 1 behind.
+    pub fn progress(self, progress: f64) -> f64 {
+        (progress - self.from) / (self.until - self.from)
+    }
+}
+
 /// The share of an amount that is pruned at `progress`: much at first, while there is much to take
 /// (Zhu & Gupta 2017).
 pub fn cubic(progress: f64) -> f64 {

@@ -1,6 +1,6 @@
 //! What a stage of pruning is told.
 
-use super::Pattern;
+use super::{Pattern, Span};
 use crate::passes::rate::{self, is_off};
 use crate::settings::SettingError;
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,23 @@ impl Prune {
         }
     }
 
+    /// Where the amounts grow.
+    pub(super) fn span(&self) -> Span {
+        let Self { from, until, .. } = *self;
+        Span { from, until }
+    }
+
+    /// Epochs in all where every halving of the weights has so many; less than one halving counts as one.
+    pub fn epochs(&self, per_halving: usize) -> usize {
+        let gone = match (self.pattern, self.layers.len()) {
+            (Some(pattern), _) => pattern.share(),
+            (None, 0) => self.sparsity,
+            (None, layers) => self.layers.iter().sum::<f64>() / layers as f64,
+        };
+        let halvings = -(1.0 - gone).log2();
+        (per_halving as f64 * halvings.max(1.0)).round() as usize
+    }
+
     /// Whether layers compete for what is left, so that bits can decide among them.
     pub fn spreads(&self) -> bool {
         let amounts = !self.layers.is_empty() || self.by == PruneBy::Sensitivity;
@@ -129,10 +146,7 @@ impl Prune {
             let range = "a share of at least 0 and below 1";
             return wrong("--prune", range, share.to_string());
         }
-        if !(0.0 <= self.from && self.from < self.until && self.until <= 1.0) {
-            let value = format!("{} and {}", self.from, self.until);
-            return wrong("prune.from and prune.until", "0 ≤ from < until ≤ 1", value);
-        }
+        self.span().check("prune.from and prune.until")?;
         if self.block.contains(&0) {
             let value = format!("{:?}", self.block);
             return wrong("prune.block", "of at least 1 output and 1 input", value);

@@ -64,15 +64,17 @@ fn cut(parameter: &mut Parameter, slices: &Slices, gone: &[bool]) {
         }
         // Neither the hash nor the cut knows the places that are left.
         Parametrization::Hashed(_) | Parametrization::Vectors(_) => {
-            let mut values = parameter.latent();
+            let mut values = parameter.parametrization.values();
             retain(&mut values, keep);
             parameter.parametrization = Parametrization::Dense { values };
         }
     }
-    if let Some(grid) = parameter.grid.as_mut().filter(|g| g.scale.len() > 1)
-        && slices.axis == 0
-    {
-        retain(&mut grid.scale, |channel| slices.keeps(channel, gone));
+    if slices.axis == 0 {
+        let keep = |channel| slices.keeps(channel, gone);
+        retain(&mut parameter.gains, keep);
+        if let Some(grid) = parameter.grid.as_mut().filter(|g| g.scale.len() > 1) {
+            retain(&mut grid.scale, keep);
+        }
     }
     parameter.shape[slices.axis] = kept;
 }
