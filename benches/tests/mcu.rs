@@ -76,6 +76,24 @@ fn integers_are_the_hosts_on_every_core() {
     }
 }
 
+/// With the forms of weights that it holds and no family of operators, where a compiler inlines other functions.
+#[test]
+fn nothing_can_panic_in_a_build_of_a_few_features() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../no_std-core/golden/v1-coded.pith");
+    for core in CORES {
+        let options = Options {
+            timeout: TIMEOUT,
+            prove_no_panic: true,
+        };
+        let inputs = |model: &no_std_core::Model| Ok(Inputs::random(model, 5, 7));
+        let result = measure(&golden, core, inputs, options);
+        let Some(measured) = unless_missing("nothing_can_panic", result) else {
+            return;
+        };
+        assert!(measured.matches_host, "{measured:?}");
+    }
+}
+
 /// Bytes of code without the families of operators that the image does not hold; ARMv6-M reads unaligned
 /// words byte by byte.
 fn most_code(core: Core) -> u64 {

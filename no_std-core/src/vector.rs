@@ -30,12 +30,13 @@ impl<'a> Vectors<'a> {
         if !(1..=columns).contains(&dimension) {
             return Err(FormatError::Encoding);
         }
-        let vectors = columns.div_ceil(dimension);
+        // Neither is 0, which not every compiler sees.
+        let vectors = columns.div_ceil(dimension.max(1));
         if !(1..=vectors).contains(&span) || !fits(values, entries) {
             return Err(FormatError::Encoding);
         }
         // All spans of a row are less than two rows of at most 2¹⁶ weights: codebooks below 2²⁵ bytes.
-        let books = vectors.div_ceil(span);
+        let books = vectors.div_ceil(span.max(1));
         Ok(Self {
             dimension,
             span,
