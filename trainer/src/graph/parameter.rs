@@ -221,12 +221,9 @@ impl Parameter {
 
     /// Multiplies what is shaped like W by the gains of its channels.
     fn amplify(&self, values: &mut [f32]) {
-        let channels = self.gains.len();
-        if channels > 0 {
-            let rows = values.chunks_mut((self.len() / channels).max(1));
-            rows.zip(&self.gains)
-                .for_each(|(row, gain)| row.iter_mut().for_each(|v| *v *= gain));
-        }
+        let columns = self.len().checked_div(self.gains.len()).unwrap_or(0);
+        let rows = values.chunks_mut(columns.max(1)).zip(&self.gains);
+        rows.for_each(|(row, gain)| row.iter_mut().for_each(|v| *v *= gain));
     }
 
     /// W as the model uses it: the latent values, rounded to the grid where there is one.
