@@ -64,9 +64,6 @@ pub(crate) fn encoding(stored: &Weights) -> String {
     }
 }
 
-/// Most weights that are decoded to account for an image: a few hostile bytes can claim any number.
-const MAX_WEIGHTS: u64 = 1 << 24;
-
 /// A matrix written anew in the form that it is stored in.
 fn written(source: Source, stored: &operator::Linear, linear: &Linear) -> Option<Written> {
     let tight = stored.is_centred() || stored.biases().is_coded();
@@ -77,6 +74,9 @@ fn written(source: Source, stored: &operator::Linear, linear: &Linear) -> Option
     written.tight = tight;
     Some(written)
 }
+
+/// Most weights that are decoded to account for an image: a few hostile bytes can claim any number.
+const MAX_WEIGHTS: u64 = 1 << 24;
 
 /// Accounts for an image by writing it anew, field by field, and comparing. `None` when the bytes
 /// differ: another encoder wrote it.

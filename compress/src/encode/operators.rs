@@ -264,36 +264,38 @@ fn write_linear(image: &mut Writer, linear: &Linear, zero_point: i8, form: &Writ
     } else {
         0
     };
-    write_flags(image, linear, centred);
+    let (flag, multipliers) = multipliers(&linear.multipliers);
+    image.u8(Category::Operators, flag | centred);
     write_range(image, &linear.range);
-    write_body(image, linear, &biases.written, form);
+    write_body(image, [&multipliers, &biases.written], form);
 }
 
 fn write_matrix(image: &mut Writer, linear: &Linear, form: &Written) {
-    write_flags(image, linear, 0);
-    write_body(image, linear, &biases::packed(linear), form);
+    let (flag, multipliers) = multipliers(&linear.multipliers);
+    image.u8(Category::Operators, flag);
+    write_body(image, [&multipliers, &biases::packed(linear)], form);
 }
 
-fn write_flags(image: &mut Writer, linear: &Linear, flags: u8) {
-    let per_channel = linear.multipliers.len() > 1;
-    let flag = match per_channel {
-        true if gains(&linear.multipliers).is_some() => linear_flag::GAINS,
-        true => linear_flag::PER_CHANNEL,
-        false => 0,
-    };
-    image.u8(Category::Operators, flags | flag);
-}
-
-fn write_body(image: &mut Writer, linear: &Linear, biases: &Writer, form: &Written) {
-    if let Some((common, gains)) = gains(&linear.multipliers) {
-        write_multiplier(image, &common);
-        image.put(Category::Scales, &gains);
-    } else {
-        let own = linear.multipliers.iter();
-        own.for_each(|multiplier| write_multiplier(image, multiplier));
-    }
-    image.append(biases);
+fn write_body(image: &mut Writer, beside: [&Writer; 2], form: &Written) {
+    beside.into_iter().for_each(|part| image.append(part));
     form.append_to(image);
+}
+
+/// Multipliers in their fewest bytes, and the flag that says how.
+fn multipliers(all: &[Multiplier]) -> (u8, Writer) {
+    let mut written = Writer::default();
+    if let Some((common, gains)) = gains(all) {
+        write_multiplier(&mut written, &common);
+        written.put(Category::Scales, &gains);
+        return (linear_flag::GAINS, written);
+    }
+    let flag = match all.len() {
+        0 | 1 => 0,
+        _ => linear_flag::PER_CHANNEL,
+    };
+    all.iter()
+        .for_each(|multiplier| write_multiplier(&mut written, multiplier));
+    (flag, written)
 }
 
 /// One multiplier and gains that make several, if there are such.

@@ -195,7 +195,7 @@ pub fn hash(
             reason,
         })?;
         parameter.grid = None;
-        parameter.parametrization = Parametrization::Hashed(weights);
+        parameter.set_form(Parametrization::Hashed(weights));
         zero_biases(graph, id);
     }
     Ok(())

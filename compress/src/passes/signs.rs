@@ -118,11 +118,11 @@ pub fn to_signs(graph: &mut Graph, ids: &[ParamId], ternary: bool, per_channel: 
         let whole = !per_channel || super::codebook::is_transposed(graph, id);
         let parameter = &mut graph.parameters[id.0];
         parameter.grid = None;
-        parameter.parametrization = Parametrization::Signs(SignWeights {
+        parameter.set_form(Parametrization::Signs(SignWeights {
             values: parameter.latent(),
             ternary,
             channels: if whole { 1 } else { parameter.shape[0] },
-        });
+        }));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::builder::{Builder, image_of, padded, rng, settings};
 use compress::host;
 use compress::pipeline::{Checkpoints, Examples, compress};
-use compress::settings::{Prune, Settings};
+use compress::settings::{Prune, Quantize, Settings};
 use no_std_core::Model;
 use rand::RngExt;
 use trainer::graph::{Graph, Op, ParamId, Unary, Window, reference};
@@ -240,6 +240,53 @@ fn pruned_graphs_with_dead_units() {
         compressed.graph.parameter(op.weight().unwrap()).shape[0]
     };
     assert_eq!([units(2), units(5)], [9, 23]);
+}
+
+/// Filters of very different sizes, as batch normalization leaves them, share four values a layer.
+#[test]
+fn convolutions_have_a_gain_for_each_channel_beside_their_codebook() {
+    let mut b = Builder::new(12, &[2, 6, 6]);
+    let x = b.conv(b.graph.input, 8, Window::square(3, 1), 1);
+    b.push(Op::Flatten, &[x]);
+    let weight = b.graph.nodes[0].op.weight().unwrap();
+    let filters = b.graph.parameters[weight.0].free_mut().chunks_mut(18);
+    let sizes = (0..).map(|k| 0.5f32.powi(k));
+    filters
+        .zip(sizes)
+        .for_each(|(filter, size)| filter.iter_mut().for_each(|w| *w *= size));
+    let before = b.graph.parameter(weight).materialize();
+    let quantized = |per_channel| {
+        let mut quantize = Quantize {
+            bits: 2,
+            per_channel,
+            ..Quantize::continued()
+        };
+        quantize.train.epochs = 0;
+        let settings = Settings {
+            stages: vec![quantize.into()],
+            ..settings()
+        };
+        let compressed = image_of(&b.graph, &settings);
+        let after = compressed.graph.parameter(weight).materialize();
+        let errors = |(a, b): (&[f32], &[f32])| -> f32 {
+            let error: f32 = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum();
+            error / a.iter().map(|a| a * a).sum::<f32>()
+        };
+        let worst = before
+            .chunks(18)
+            .zip(after.chunks(18))
+            .map(errors)
+            .fold(0.0, f32::max);
+        let model = Model::parse(&compressed.encoded.bytes).unwrap();
+        let gained = model
+            .operators()
+            .any(|op| op.kind.linears().any(|l| l.has_gains()));
+        (worst, gained)
+    };
+    let (with, gained) = quantized(true);
+    assert!(gained && with < 0.25, "{with}");
+    let (without, gained) = quantized(false);
+    assert!(!gained && without > 0.9, "{without}");
 }
 
 /// The graph with its smallest weights set to zero.

@@ -219,6 +219,12 @@ impl Parameter {
         values
     }
 
+    /// Has the tensor come out of other free parameters, whose values are W itself: gains go.
+    pub fn set_form(&mut self, form: Parametrization) {
+        self.parametrization = form;
+        self.gains.clear();
+    }
+
     /// Multiplies what is shaped like W by the gains of its channels.
     fn amplify(&self, values: &mut [f32]) {
         let columns = self.len().checked_div(self.gains.len()).unwrap_or(0);

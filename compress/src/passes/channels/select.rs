@@ -157,7 +157,7 @@ fn mask_slices(graph: &mut Graph, id: ParamId, slices: &[Slices], gone: &[bool])
         .map(|place| before[place] && lives(place))
         .collect();
     let values = parameter.latent();
-    parameter.parametrization = Parametrization::Masked { values, mask };
+    parameter.set_form(Parametrization::Masked { values, mask });
 }
 
 /// Takes masked units out of the graph; a mask that hides nothing more is dropped.

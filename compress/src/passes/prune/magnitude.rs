@@ -78,7 +78,7 @@ pub fn prune_pattern(graph: &mut Graph, keep: usize, of: usize) {
 fn mask_by(graph: &mut Graph, id: ParamId, values: Vec<f32>, mask: Vec<bool>) {
     let mask = mask.iter().zip(&values).map(|(keep, v)| *keep && *v != 0.0);
     let mask = mask.collect();
-    graph.parameters[id.0].parametrization = Parametrization::Masked { values, mask };
+    graph.parameters[id.0].set_form(Parametrization::Masked { values, mask });
 }
 
 /// Which entries of each weight tensor stay.
@@ -226,6 +226,17 @@ mod tests {
         }
         prune(&mut graph, &Amounts::Global(0.5), 1.0);
         assert_eq!(graph.parameters[0].materialize()[0], 0.0);
+    }
+
+    /// As a network has them whose weights were shared before.
+    #[test]
+    fn gains_are_in_the_weights_that_stay() {
+        let mut graph = two_layers();
+        let before = graph.parameters[0].materialize();
+        graph.parameters[0].gains = vec![3.0; graph.parameters[0].shape[0]];
+        prune(&mut graph, &Amounts::Global(0.0), 1.0);
+        let after = graph.parameters[0].materialize();
+        assert_eq!(after, before.iter().map(|w| 3.0 * w).collect::<Vec<_>>());
     }
 
     #[test]

@@ -184,3 +184,37 @@ impl Prune {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_halving_of_the_weights_has_its_epochs() {
+        let epochs = |sparsity| {
+            let prune = Prune {
+                sparsity,
+                ..Prune::default()
+            };
+            prune.epochs(12)
+        };
+        assert_eq!(
+            [0.0, 0.3, 0.5, 0.75, 0.875].map(epochs),
+            [12, 12, 12, 24, 36]
+        );
+        // log₂ 5 = 2.32
+        assert_eq!(epochs(0.8), 28);
+        let layers = Prune {
+            layers: vec![0.5, 1.0],
+            sparsity: 0.0,
+            ..Prune::default()
+        };
+        assert_eq!(layers.epochs(12), 24);
+        let pattern = Prune {
+            pattern: Some("1:4".parse().expect("a pattern")),
+            sparsity: 0.0,
+            ..Prune::default()
+        };
+        assert_eq!(pattern.epochs(12), 24);
+    }
+}

@@ -221,7 +221,7 @@ impl Pass for SoftShare {
             let parameter = &mut run.graph.parameters[id.0];
             let values = parameter.latent();
             let mask = values.iter().map(|v| *v != 0.0).collect();
-            parameter.parametrization = Parametrization::Masked { values, mask };
+            parameter.set_form(Parametrization::Masked { values, mask });
         }
         let mut draw = Draw {
             settings: self,

@@ -143,10 +143,10 @@ impl Vector {
         let books = books.map(|points| self.codebook(&points, entries, dimension, &mut rng));
         let books: Vec<Codebook> = books.collect();
         let weights = assigned(books, &cut_values, cut, [rows, columns]).map_err(error)?;
-        parameter.parametrization = Parametrization::Vectors(match self.reassign > 0.0 {
+        parameter.set_form(Parametrization::Vectors(match self.reassign > 0.0 {
             true => weights.loosened(values),
             false => weights,
-        });
+        }));
         Ok(())
     }
 
