@@ -1,7 +1,9 @@
 //! See [`compress::cli`].
 
+use trainer::memory::Allocator;
+
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> std::process::ExitCode {
     compress::cli::main()

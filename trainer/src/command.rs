@@ -2,6 +2,7 @@
 
 use crate::data::{DataSpec, Dataset, Splits};
 use crate::files;
+use crate::memory;
 use crate::train::Measure;
 use clap::error::ErrorKind;
 use clap::{Args, Parser};
@@ -17,6 +18,7 @@ const USAGE: u8 = 2;
 
 /// Parses the arguments of the process and runs `body` on them; the exit status.
 pub fn run<C: Parser>(body: impl FnOnce(C) -> Result<(), Failure>) -> ExitCode {
+    memory::keep();
     match C::try_parse() {
         Ok(arguments) => match body(arguments) {
             Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,8 @@ pub mod command;
 pub mod data;
 pub mod files;
 pub mod graph;
+#[cfg(feature = "train")]
+pub mod memory;
 pub mod names;
 pub mod onnx;
 #[cfg(feature = "train")]

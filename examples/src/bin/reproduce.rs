@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 use trainer::command::print;
 use trainer::data::Splits;
 use trainer::files::write_atomically;
+use trainer::memory::Allocator;
 use trainer::train::interrupt;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 /// Trains and compresses a network from nothing, by a recipe.
 #[derive(Debug, Parser)]
