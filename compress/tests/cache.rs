@@ -180,6 +180,43 @@ fn without_a_cache_results_stand_beside_the_image_until_it_is_there() {
     assert_eq!(names, expected);
 }
 
+/// Convolutions settle on their centroids with batch normalization first, which is gone in the end.
+#[cfg(unix)]
+#[test]
+fn a_part_of_a_stage_is_taken_up_as_well() {
+    let t = open();
+    t.write(
+        "cnn.toml",
+        "name = 'cnn'\nlayer = [\n{ op = 'conv', channels = 6, kernel = 5, stride = 2 },\n{ op = 'relu' },\n{ op = 'dense', units = 'classes' },\n]\n",
+    );
+    let architecture = Architecture::resolve(&t.path("cnn.toml").to_string_lossy());
+    let graph = architecture
+        .expect("an architecture")
+        .build(&[1, 28, 28], 10, 1);
+    onnx::write(
+        &graph.expect("builds"),
+        &t.path("c.onnx"),
+        WriteOptions::default(),
+    )
+    .expect("writes");
+    let line = "compress c.onnx --quantize=2 --data glyphs:500 --augment none --epochs 60";
+    t.says(&format!("{line} -o whole.pith"));
+    t.interrupts(line, "quantize: epoch 1,");
+    assert!(t.path("c.pith.quantize.weights.ckpt").exists());
+    t.refuses(line, &["c.pith.quantize.weights.ckpt", "--resume"]);
+    t.notes(&format!("{line} --resume"));
+    assert!(t.read("c.pith") == t.read("whole.pith"), "another image");
+    let left = t.files().into_keys().filter(|name| name.contains("ckpt"));
+    assert_eq!(left.count(), 0);
+    let image = t.read("c.pith");
+    let model = no_std_core::Model::parse(&image).expect("an image");
+    let linears = model
+        .operators()
+        .flat_map(|op| op.kind.linears().collect::<Vec<_>>());
+    let gained: Vec<bool> = linears.map(|linear| linear.has_gains()).collect();
+    assert_eq!(gained, [true, false], "a convolution and a dense layer");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_stage_leaves_those_before_it() {

@@ -109,8 +109,8 @@ impl FromStr for DimensionAndEntries {
 /// How stages train.
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
-    /// Epochs of each stage that trains, and of pruning for every halving of the weights (80 % are 2.3, so
-    /// that 12 become 28); each has a usual number.
+    /// Epochs of each stage that trains: of --prune for every halving of the weights (80 % are 2.3, so that 12
+    /// become 28), of --quantize with and then without batch normalization; each has a usual number.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Distortion of training images: `default` (for digits), `none`, or amounts such as
@@ -297,8 +297,14 @@ impl TrainArgs {
         }
         if let Some(epochs) = self.epochs {
             settings.trainings_mut().for_each(|t| t.epochs = epochs);
-            let prunings = settings.stages.iter_mut().filter_map(Prune::of);
-            prunings.for_each(|prune| prune.train.epochs = prune.epochs(epochs));
+            for stage in &mut settings.stages {
+                if let Some(prune) = Prune::of(stage) {
+                    prune.train.epochs = prune.epochs(epochs);
+                }
+                if let Some(quantize) = Quantize::of(stage) {
+                    quantize.train.epochs = quantize.epochs(epochs);
+                }
+            }
         }
     }
 }

@@ -196,7 +196,7 @@ fn four_bits(gain: f32) -> f32 {
 }
 
 /// Factors out of each channel's weights how large they are, in mean squares, so that one codebook fits
-/// them all; for the reason of [`LEAST_CHANNEL`] no factor is less than that of the largest.
+/// them all.
 pub fn level_channels(parameter: &mut Parameter) {
     let weights = parameter.latent();
     let columns = (weights.len() / parameter.shape[0].max(1)).max(1);
@@ -206,6 +206,46 @@ pub fn level_channels(parameter: &mut Parameter) {
         (sum / count.max(1) as f32).sqrt()
     };
     let sizes: Vec<f32> = weights.chunks(columns).map(size).collect();
+    give_gains(parameter, &weights, &sizes);
+}
+
+/// Shares a tensor's weights among the centroids that it had `before` its channels were scaled: its gains
+/// follow. The values for [`loosen`].
+pub fn share_again(parameter: &mut Parameter, before: &Parameter) -> Vec<f32> {
+    if !before.gains.is_empty() {
+        let (now, then) = (parameter.latent(), before.latent());
+        let columns = (now.len() / before.gains.len()).max(1);
+        let rows = now.chunks(columns).zip(then.chunks(columns));
+        let factors = rows.map(|(now, then)| {
+            let along = |row: &[f32]| row.iter().zip(then).map(|(a, b)| a * b).sum::<f32>();
+            let squares = along(then);
+            if squares > 0.0 {
+                along(now) / squares
+            } else {
+                1.0
+            }
+        });
+        let sizes = factors.zip(&before.gains).map(|(k, gain)| k.abs() * gain);
+        let sizes: Vec<f32> = sizes.collect();
+        give_gains(parameter, &now, &sizes);
+    }
+    let values = parameter.parametrization.values();
+    let mut centroids = match &before.parametrization {
+        Parametrization::Clustered { codebook, .. } | Parametrization::Shared { codebook, .. } => {
+            codebook.clone()
+        }
+        _ => return values,
+    };
+    centroids.retain(|&c| c != 0.0);
+    centroids.sort_unstable_by(f32::total_cmp);
+    assign(parameter, &centroids);
+    values
+}
+
+/// Factors these sizes out of the channels of weights; for the reason of [`LEAST_CHANNEL`] no factor is
+/// less than that of the largest.
+fn give_gains(parameter: &mut Parameter, weights: &[f32], sizes: &[f32]) {
+    let columns = (weights.len() / sizes.len().max(1)).max(1);
     let least = LEAST_CHANNEL * sizes.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
     parameter.gains = sizes
         .iter()
@@ -429,6 +469,37 @@ mod tests {
         let integers: Vec<i32> = integers.map(|(i, w)| grid.quantize(w, i / 4)).collect();
         assert_eq!(integers[..4], integers[4..8]);
         assert_eq!(integers[..4], integers[8..]);
+    }
+
+    /// As a batch normalization is folded in that settled behind them; one of its factors is negative.
+    #[test]
+    fn channels_that_are_scaled_keep_their_centroids() {
+        let row = [-1.5f32, 0.0, -0.5, 0.5, 1.5];
+        let values: Vec<f32> = [1.0f32, 0.5, 3.0]
+            .iter()
+            .flat_map(|s| row.map(|w| w * s))
+            .collect();
+        let mut graph = layer(values);
+        graph.parameters[0].shape = vec![3, 5];
+        level_channels(&mut graph.parameters[0]);
+        share(&mut graph, ParamId(0), 4, Start::Density, 1).expect("fits");
+        let before = graph.parameters[0].clone();
+        let factors = [0.3f32, 17.0, -2.0];
+        let mut wanted = before.latent();
+        let rows = wanted.chunks_mut(5).zip(factors);
+        rows.for_each(|(row, k)| row.iter_mut().for_each(|w| *w *= k));
+        graph.parameters[0].set_form(Parametrization::Dense {
+            values: wanted.clone(),
+        });
+        let parameter = &mut graph.parameters[0];
+        let values = share_again(parameter, &before);
+        assert_eq!(parameter.free(), before.free(), "the same centroids");
+        for (w, wanted) in parameter.latent().iter().zip(&wanted) {
+            // Half of the last of a gain's four bits, at most.
+            assert!((w - wanted).abs() <= wanted.abs() / 16.0, "{w} {wanted}");
+        }
+        let apart = values.iter().zip(parameter.parametrization.values());
+        assert!(apart.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) < 0.1);
     }
 
     #[test]

@@ -51,6 +51,12 @@ pub fn insert_batch_norm(graph: &mut Graph, inputs: &[f32]) -> Result<(), TrainE
     Ok(())
 }
 
+/// Whether there is a convolution that [`insert_batch_norm`] would normalize.
+pub(super) fn has_bare_convolution(graph: &Graph) -> bool {
+    let mut written = graph.nodes.iter().map(|node| node.output);
+    written.any(|value| is_bare_convolution(graph, value))
+}
+
 /// Whether a convolution writes this value and no normalization alone reads it.
 fn is_bare_convolution(graph: &Graph, value: ValueId) -> bool {
     let written = |node: &Node| node.output == value && matches!(node.op, Op::Conv { .. });

@@ -2,11 +2,11 @@
 
 use super::codebook::{self, Start};
 use super::rate::{self, is_off};
-use super::weights;
+use super::{fold_batch_norm, normalize, weights};
 use crate::pipeline::{CompressError, Effect, Pass, Run, check_count};
 use crate::settings::SettingError;
 use serde::{Deserialize, Serialize};
-use trainer::graph::{Graph, Op, ParamId};
+use trainer::graph::{Graph, Op, ParamId, Parameter};
 use trainer::train::{Hook, TrainConfig};
 
 /// Weight sharing and the training that goes with it.
@@ -23,8 +23,14 @@ pub struct Quantize {
     /// batch normalization, folded in, left some channels many times larger than others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub per_channel: bool,
-    /// Share of the fine-tuning until which the weights themselves learn and may change their
-    /// centroids, rather than the centroids alone; at 0 they never do.
+    /// Share of the fine-tuning, at its beginning, in which convolutions that come without batch
+    /// normalization have one, at larger steps and with activations as they are: weights settle on their
+    /// centroids. Left out where there are no such convolutions. Channels need factors of their own for it, in
+    /// which the normalization ends.
+    #[serde(skip_serializing_if = "is_off")]
+    pub normalized: f64,
+    /// Share of the fine-tuning through the integers until which the weights themselves learn and may change
+    /// their centroids, rather than the centroids alone; at 0 they never do.
     pub reassign: f64,
     /// What a coded bit is worth when weights choose their centroids, of which zero then is one, in shares
     /// of what the loss minds an average weight; 0 asks for the nearest centroid alone.
@@ -41,6 +47,7 @@ impl Default for Quantize {
             entries: Vec::new(),
             start: Start::default(),
             per_channel: false,
+            normalized: 0.0,
             reassign: 0.0,
             rate: 0.0,
             train: TrainConfig {
@@ -58,9 +65,10 @@ impl Quantize {
             // A few epochs do not make up for a bulk of weights with few centroids.
             start: Start::Density,
             per_channel: true,
-            reassign: 0.75,
+            normalized: 0.5,
+            reassign: 0.5,
             train: TrainConfig {
-                epochs: 5,
+                epochs: 10,
                 learning_rate: 5e-4,
                 ..TrainConfig::continued()
             },
@@ -88,6 +96,14 @@ impl Pass for Quantize {
             let range = "1 to 256 centroids";
             return wrong("quantize.entries", range, entries.to_string());
         }
+        if !(0.0..=1.0).contains(&self.normalized) {
+            let value = self.normalized.to_string();
+            return wrong("quantize.normalized", "a share of 0 to 1", value);
+        }
+        if self.normalized > 0.0 && !self.per_channel {
+            let range = "left out, or quantize.per_channel true";
+            return wrong("quantize.normalized", range, self.normalized.to_string());
+        }
         rate::check("quantize.rate", self.rate)
     }
 
@@ -110,27 +126,91 @@ impl Pass for Quantize {
 
     /// Codebooks by k-means, then all that is left to learn through the integers.
     fn apply(&self, run: &mut Run) -> Result<(), CompressError> {
-        for (place, id) in weights(&run.graph).into_iter().enumerate() {
-            let (entries, seed) = (self.entries_of(place), run.settings.seed);
-            if self.per_channel && is_convolution(&run.graph, id) {
-                codebook::level_channels(&mut run.graph.parameters[id.0]);
-            }
-            let values = run.graph.parameter(id).parametrization.values();
-            codebook::share(&mut run.graph, id, entries, self.start, seed)?;
-            if self.reassign > 0.0 || self.rate > 0.0 {
-                let parameter = &mut run.graph.parameters[id.0];
-                codebook::loosen(parameter, values, self.rate > 0.0);
-            }
-        }
+        let (first, then) = self.trainings();
+        let settled = if run.trains(&first) && normalize::has_bare_convolution(&run.graph) {
+            self.settle(run, &first)?
+        } else {
+            Vec::new()
+        };
+        self.share(run, &settled)?;
         let mut follow = Follow {
-            max: run.settings.grid_max(),
+            max: Some(run.settings.grid_max()),
             reassign: self.reassign,
             rate: self.rate,
         };
         follow.settle(&mut run.graph);
         follow.refresh(&mut run.graph);
         run.calibrate()?;
-        run.fit(&self.train, &mut follow)
+        run.fit(&then, &mut follow)
+    }
+}
+
+/// What steps are multiplied by while convolutions have batch normalization, which makes up for them.
+const NORMALIZED_STEPS: f64 = 4.0;
+
+impl Quantize {
+    /// Epochs in all where each part of the training has so many.
+    pub fn epochs(&self, of_a_part: usize) -> usize {
+        of_a_part * if self.normalized > 0.0 { 2 } else { 1 }
+    }
+
+    /// With batch normalization, and then without.
+    fn trainings(&self) -> (TrainConfig, TrainConfig) {
+        let all = self.train.epochs;
+        let epochs = (self.normalized * all as f64) as usize;
+        let first = TrainConfig {
+            epochs,
+            learning_rate: NORMALIZED_STEPS * self.train.learning_rate,
+            ..self.train.clone()
+        };
+        let then = TrainConfig {
+            epochs: all - epochs,
+            ..self.train.clone()
+        };
+        (first, then)
+    }
+
+    /// Trains weights that share centroids, each convolution normalized; the weights as they were before
+    /// that was folded into them.
+    fn settle(&self, run: &mut Run, train: &TrainConfig) -> Result<Vec<Parameter>, CompressError> {
+        normalize::for_training(run, train)?;
+        self.share(run, &[])?;
+        let mut follow = Follow {
+            max: None,
+            reassign: f64::INFINITY,
+            rate: self.rate,
+        };
+        follow.settle(&mut run.graph);
+        run.fit_part("weights", train, &mut follow)?;
+        let ids = weights(&run.graph).into_iter();
+        let settled = ids.map(|id| run.graph.parameter(id).clone()).collect();
+        fold_batch_norm(&mut run.graph);
+        Ok(settled)
+    }
+
+    /// Gives every layer its codebook: the one that it has `settled` on, or one by k-means.
+    fn share(&self, run: &mut Run, settled: &[Parameter]) -> Result<(), CompressError> {
+        let seed = run.settings.seed;
+        for (place, id) in weights(&run.graph).into_iter().enumerate() {
+            let parameter = &mut run.graph.parameters[id.0];
+            let before = settled.iter().find(|p| p.name == parameter.name);
+            let values = match before {
+                Some(before) => codebook::share_again(parameter, before),
+                None => {
+                    if self.per_channel && is_convolution(&run.graph, id) {
+                        codebook::level_channels(&mut run.graph.parameters[id.0]);
+                    }
+                    let values = run.graph.parameter(id).parametrization.values();
+                    codebook::share(&mut run.graph, id, self.entries_of(place), self.start, seed)?;
+                    values
+                }
+            };
+            if self.reassign > 0.0 || self.rate > 0.0 {
+                let parameter = &mut run.graph.parameters[id.0];
+                codebook::loosen(parameter, values, self.rate > 0.0);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -142,7 +222,8 @@ fn is_convolution(graph: &Graph, id: ParamId) -> bool {
 
 /// Lets centroids follow their weights, and the integer grid the centroids, as training moves them.
 struct Follow {
-    max: i32,
+    /// Of the grid; weights are not rounded without.
+    max: Option<i32>,
     reassign: f64,
     rate: f64,
 }
@@ -152,8 +233,9 @@ const MOST_CHANGES: usize = 50;
 
 impl Follow {
     fn refresh(&self, graph: &mut Graph) {
-        for id in weights(graph) {
-            codebook::per_tensor_grid(graph, id, self.max);
+        if let Some(max) = self.max {
+            let ids = weights(graph).into_iter();
+            ids.for_each(|id| codebook::per_tensor_grid(graph, id, max));
         }
     }
 

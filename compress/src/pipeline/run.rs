@@ -86,6 +86,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The same for a part of the stage that is not its last one, under a name of its own.
+    pub(crate) fn fit_part(
+        &mut self,
+        part: &str,
+        config: &TrainConfig,
+        hook: &mut dyn Hook,
+    ) -> Result<(), CompressError> {
+        let whole = self.name.clone();
+        self.name = format!("{whole}.{part}");
+        let done = self.fit(config, hook);
+        self.name = whole;
+        done
+    }
+
     /// The same on other examples.
     pub(crate) fn fit_on(
         &mut self,

@@ -182,8 +182,9 @@ impl<'de> Deserialize<'de> for Stage {
 }
 
 impl Stage {
-    /// Whether a report may call a stage so.
+    /// Whether a report may call a stage so, or a run a part of it: `quantize.weights`.
     pub(super) fn is_named(name: &str) -> bool {
+        let name = name.split('.').next().unwrap_or(name);
         let of = |pass: &&&str| {
             let number = name.strip_prefix(**pass).and_then(|n| n.strip_prefix('-'));
             name == **pass || number.is_some_and(|n| n.parse::<usize>().is_ok())

@@ -259,6 +259,7 @@ fn convolutions_have_a_gain_for_each_channel_beside_their_codebook() {
         let mut quantize = Quantize {
             bits: 2,
             per_channel,
+            normalized: 0.0,
             ..Quantize::continued()
         };
         quantize.train.epochs = 0;
