@@ -1,6 +1,7 @@
 //! What documents say of finished recipes: README's table, a report a row, and the page of results,
 //! each recipe with all of its seeds.
 
+pub mod brought;
 pub mod device;
 pub mod page;
 mod statistics;

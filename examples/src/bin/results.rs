@@ -2,7 +2,9 @@
 
 use clap::Parser;
 use examples::recipe::{Failure, Recipe};
+use examples::results::brought::{self, ALEXNET, AlexNet, BROUGHT, Brought};
 use examples::results::{Summary, fill, page, table::table};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use trainer::command::print;
 use trainer::files::write_atomically;
@@ -26,6 +28,12 @@ struct Args {
     /// cores.
     #[arg(long, value_name = "DIR", required_unless_present = "summaries")]
     data: Option<PathBuf>,
+    /// Folder of the `model.pith` and the `report.json` of ResNet-8, brought as ONNX.
+    #[arg(long, value_name = "DIR", requires = "summaries")]
+    brought: Option<PathBuf>,
+    /// What `alexnet --json` said.
+    #[arg(long, value_name = "FILE", requires = "summaries")]
+    alexnet: Option<PathBuf>,
     /// Folders that `reproduce` wrote, each named after its recipe.
     #[arg(required_unless_present = "summaries")]
     folders: Vec<PathBuf>,
@@ -54,7 +62,21 @@ fn fill_page(args: &Args, summaries: &Path, data: Option<&Path>) -> Result<(), F
         )?;
         print(summary.line())?;
     }
+    if let Some(folder) = &args.brought {
+        keep(summaries, BROUGHT, &Brought::of(folder, data)?)?;
+    }
+    if let Some(file) = &args.alexnet {
+        keep(summaries, ALEXNET, &brought::read::<AlexNet>(file)?)?;
+    }
     fill(&args.document, &page::page(summaries)?)
+}
+
+fn keep(summaries: &Path, name: &str, summary: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(summary)? + "\n";
+    Ok(write_atomically(
+        &page::file_of(summaries, name),
+        text.as_bytes(),
+    )?)
 }
 
 /// A recipe's seeds, their images run on the emulated core where there is data for it.

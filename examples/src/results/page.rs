@@ -1,6 +1,6 @@
-//! The page of results: recipes with all of their seeds, from their summaries.
+//! The page of results: recipes with all of their seeds, and what no recipe is behind, from summaries.
 
-use super::{Run, Statistics, Summary, grouped};
+use super::{Run, Statistics, Summary, brought, grouped};
 use crate::recipe::{Failure, RECIPES, Recipe, Record};
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,8 @@ pub fn page(folder: &Path) -> Result<String, Failure> {
             missing.join(", ")
         ),
     };
-    Ok(format!("{table}{missing}{sections}"))
+    let others = brought::sections(folder)?;
+    Ok(format!("{table}{missing}{sections}{others}"))
 }
 
 /// A recipe in the table.
