@@ -7,7 +7,7 @@ mod finished;
 
 pub use cook::forget;
 pub use design::Design;
-pub use finished::{Dish, Finished, Other, image, read_report};
+pub use finished::{Dish, Finished, Other, image, read_json, read_report};
 
 use compress::pipeline::{Key, Stage};
 use compress::settings::Settings;

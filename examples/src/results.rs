@@ -1,5 +1,5 @@
 //! What documents say of finished recipes: README's table, a report a row, and the page of results,
-//! each recipe with all of its seeds.
+//! each recipe with all of its seeds, then what no recipe is behind.
 
 pub mod brought;
 pub mod device;

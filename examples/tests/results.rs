@@ -1,8 +1,8 @@
 //! Seeds, their summary, and the page made of summaries.
 #![allow(clippy::expect_used)]
 
-use examples::recipe::{Recipe, image};
-use examples::results::brought::{self, ALEXNET, AlexNet, BROUGHT, Brought};
+use examples::recipe::{Recipe, image, read_json};
+use examples::results::brought::{ALEXNET, AlexNet, BROUGHT, Brought};
 use examples::results::{Summary, filled, folder_of, page};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -378,8 +378,8 @@ fn the_committed_page_is_what_the_committed_summaries_give() {
         let path = entry.expect("an entry").path();
         let text = std::fs::read_to_string(&path).expect("is there");
         let again = match path.file_stem().and_then(|stem| stem.to_str()) {
-            Some(BROUGHT) => written(&brought::read::<Brought>(&path).expect("a summary")),
-            Some(ALEXNET) => written(&brought::read::<AlexNet>(&path).expect("a summary")),
+            Some(BROUGHT) => written(&read_json::<Brought>(&path).expect("a summary")),
+            Some(ALEXNET) => written(&read_json::<AlexNet>(&path).expect("a summary")),
             _ => Summary::read(&path)
                 .and_then(|summary| summary.to_json())
                 .expect("a summary"),

@@ -96,9 +96,9 @@ impl Pass for Quantize {
             let range = "1 to 256 centroids";
             return wrong("quantize.entries", range, entries.to_string());
         }
-        if !(0.0..=1.0).contains(&self.normalized) {
-            let value = self.normalized.to_string();
-            return wrong("quantize.normalized", "a share of 0 to 1", value);
+        if !(0.0..1.0).contains(&self.normalized) {
+            let range = "a share of at least 0 and below 1";
+            return wrong("quantize.normalized", range, self.normalized.to_string());
         }
         if self.normalized > 0.0 && !self.per_channel {
             let range = "left out, or quantize.per_channel true";
@@ -149,9 +149,9 @@ impl Pass for Quantize {
 const NORMALIZED_STEPS: f64 = 4.0;
 
 impl Quantize {
-    /// Epochs in all where each part of the training has so many.
-    pub fn epochs(&self, of_a_part: usize) -> usize {
-        of_a_part * if self.normalized > 0.0 { 2 } else { 1 }
+    /// Epochs in all where so many go through the integers.
+    pub fn epochs(&self, through_integers: usize) -> usize {
+        (through_integers as f64 / (1.0 - self.normalized)).round() as usize
     }
 
     /// With batch normalization, and then without.
@@ -282,5 +282,26 @@ impl Hook for Follow {
         }
         self.refresh(graph);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_of_the_training_has_its_epochs() {
+        let parts = |normalized: f64, asked: usize| {
+            let mut quantize = Quantize {
+                normalized,
+                ..Quantize::continued()
+            };
+            quantize.train.epochs = quantize.epochs(asked);
+            let (first, then) = quantize.trainings();
+            (first.epochs, then.epochs)
+        };
+        assert_eq!(parts(0.5, 12), (12, 12));
+        assert_eq!(parts(0.0, 12), (0, 12));
+        assert_eq!(parts(0.25, 12), (4, 12));
     }
 }

@@ -1,8 +1,8 @@
 //! Writes what a document says of finished recipes, from their reports and images.
 
 use clap::Parser;
-use examples::recipe::{Failure, Recipe};
-use examples::results::brought::{self, ALEXNET, AlexNet, BROUGHT, Brought};
+use examples::recipe::{Failure, Recipe, read_json};
+use examples::results::brought::{ALEXNET, AlexNet, BROUGHT, Brought};
 use examples::results::{Summary, fill, page, table::table};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ fn fill_page(args: &Args, summaries: &Path, data: Option<&Path>) -> Result<(), F
         keep(summaries, BROUGHT, &Brought::of(folder, data)?)?;
     }
     if let Some(file) = &args.alexnet {
-        keep(summaries, ALEXNET, &brought::read::<AlexNet>(file)?)?;
+        keep(summaries, ALEXNET, &read_json::<AlexNet>(file)?)?;
     }
     fill(&args.document, &page::page(summaries)?)
 }

@@ -83,10 +83,17 @@ pub fn image(folder: &Path) -> PathBuf {
 /// # Errors
 /// When there is none, or it is something else.
 pub fn read_report<T: serde::de::DeserializeOwned>(folder: &Path) -> Result<T, Failure> {
-    let path = folder.join(REPORT);
-    let text = std::fs::read_to_string(&path)
-        .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    Ok(serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?)
+    read_json(&folder.join(REPORT))
+}
+
+/// What a JSON file holds.
+///
+/// # Errors
+/// When there is none, or it is something else.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {name}: {e}"))?;
+    Ok(serde_json::from_str(&text).map_err(|e| format!("{name}: {e}"))?)
 }
 
 impl Finished {

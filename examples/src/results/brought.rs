@@ -3,9 +3,8 @@
 
 use super::device::Cost;
 use super::{grouped, page};
-use crate::recipe::{Failure, image, read_report};
+use crate::recipe::{Failure, image, read_json, read_report};
 use compress::report::{Report, Sized};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use trainer::data::DataSpec;
@@ -91,7 +90,7 @@ impl Brought {
             )
         });
         format!(
-            "\n## {BROUGHT}\n\nMLPerf Tiny's ResNet-8, brought as ONNX, on a JPEG copy of CIFAR-10:\n\n```sh\n\
+            "\n## {BROUGHT}\n\nMLPerf Tiny's ResNet-8, brought as ONNX, on a JPEG copy of CIFAR-10:\n\n```sh\nmkdir -p out/{BROUGHT}\n\
              compress --prune=0.8 --quantize=4 resnet8.onnx --data cifar10:../data/{DATA} --epochs 12 -o out/{BROUGHT}/model.pith --report out/{BROUGHT}/report.json\n\
              cargo run --release -p examples --bin results -- docs/RESULTS.md --summaries docs/results --data ../data --brought out/{BROUGHT}\n```\n\n\
              | network | bytes | error |\n|---|---|---|\n{}\nSeed {}, {:.0} minutes.{cost}\n",
@@ -111,7 +110,7 @@ fn sized(what: &str, sized: &Sized) -> String {
 impl AlexNet {
     fn section(&self) -> String {
         format!(
-            "\n## {ALEXNET}\n\nSynthetic heavy-tailed weights in AlexNet's shapes, pruned to Deep Compression's densities, and read back from the file as they were:\n\n```sh\n\
+            "\n## {ALEXNET}\n\nSynthetic heavy-tailed weights in AlexNet's shapes, pruned to Deep Compression's densities, and read back from the file as they were:\n\n```sh\nmkdir -p out\n\
              cargo run --release -p benches --bin {ALEXNET} -- --json > out/{ALEXNET}.json\n\
              cargo run --release -p examples --bin results -- docs/RESULTS.md --summaries docs/results --alexnet out/{ALEXNET}.json\n```\n\n\
              {} weights in {} bytes: {:.2}× smaller than at four bytes each (Deep Compression: 35×; Han, Mao, Dally 2016, arXiv:1510.00149, table 1), in {:.0} seconds and at most {:.2} GB of memory.\n",
@@ -124,16 +123,6 @@ impl AlexNet {
     }
 }
 
-/// A JSON file.
-///
-/// # Errors
-/// When there is none, or it is something else.
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
-    let name = path.display();
-    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {name}: {e}"))?;
-    Ok(serde_json::from_str(&text).map_err(|e| format!("{name}: {e}"))?)
-}
-
 /// What a page says of those that a folder has summaries of.
 ///
 /// # Errors
@@ -142,10 +131,10 @@ pub(super) fn sections(folder: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let [brought, alexnet] = [BROUGHT, ALEXNET].map(|name| page::file_of(folder, name));
     if brought.exists() {
-        text += &read::<Brought>(&brought)?.section();
+        text += &read_json::<Brought>(&brought)?.section();
     }
     if alexnet.exists() {
-        text += &read::<AlexNet>(&alexnet)?.section();
+        text += &read_json::<AlexNet>(&alexnet)?.section();
     }
     Ok(text)
 }

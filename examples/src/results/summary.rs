@@ -2,7 +2,7 @@
 
 use super::device::Cost;
 use super::{Statistics, grouped};
-use crate::recipe::{Failure, Finished, Recipe, image};
+use crate::recipe::{Failure, Finished, Recipe, image, read_json};
 use compress::report::Sized;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -132,11 +132,9 @@ impl Summary {
     /// # Errors
     /// When it is no summary, or has no runs.
     pub fn read(path: &Path) -> Result<Self, Failure> {
-        let name = path.display();
-        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {name}: {e}"))?;
-        let read: Self = serde_json::from_str(&text).map_err(|e| format!("{name}: {e}"))?;
+        let read: Self = read_json(path)?;
         if read.runs.is_empty() {
-            return Err(format!("{name} has no runs").into());
+            return Err(format!("{} has no runs", path.display()).into());
         }
         Ok(read)
     }
