@@ -65,10 +65,10 @@ impl Quantize {
             // A few epochs do not make up for a bulk of weights with few centroids.
             start: Start::Density,
             per_channel: true,
-            normalized: 0.5,
+            normalized: 2.0 / 3.0,
             reassign: 0.5,
             train: TrainConfig {
-                epochs: 10,
+                epochs: 15,
                 learning_rate: 5e-4,
                 ..TrainConfig::continued()
             },
@@ -157,7 +157,7 @@ impl Quantize {
     /// With batch normalization, and then without.
     fn trainings(&self) -> (TrainConfig, TrainConfig) {
         let all = self.train.epochs;
-        let epochs = (self.normalized * all as f64) as usize;
+        let epochs = (self.normalized * all as f64).round() as usize;
         let first = TrainConfig {
             epochs,
             learning_rate: NORMALIZED_STEPS * self.train.learning_rate,
@@ -300,6 +300,7 @@ mod tests {
             let (first, then) = quantize.trainings();
             (first.epochs, then.epochs)
         };
+        assert_eq!(parts(2.0 / 3.0, 12), (24, 12));
         assert_eq!(parts(0.5, 12), (12, 12));
         assert_eq!(parts(0.0, 12), (0, 12));
         assert_eq!(parts(0.25, 12), (4, 12));

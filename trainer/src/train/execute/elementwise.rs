@@ -2,7 +2,7 @@
 
 use super::Network;
 use crate::graph::strides::Split;
-use crate::graph::{Affine, DynamicOutput, Node, ParamId, Quantization, Unary};
+use crate::graph::{Affine, DynamicOutput, Node, ParamId, Unary};
 use burn::tensor::{Tensor, TensorData, activation};
 
 impl Network<'_> {
@@ -54,16 +54,9 @@ impl Network<'_> {
 
 /// Rounded to integers, ties to even, with the gradient of the identity. Exact: what is added is the
 /// distance to the integer.
-fn rounded(x: Tensor<2>) -> Tensor<2> {
+pub(super) fn rounded(x: Tensor<2>) -> Tensor<2> {
     let distance = (x.clone().round() - x.clone()).detach();
     x + distance
-}
-
-/// Through a value's quantizer, with a straight-through gradient inside its range.
-pub(super) fn fake_quantize(x: Tensor<2>, q: Quantization, integers: [i32; 2]) -> Tensor<2> {
-    let [low, high] = integers.map(|end| (end - q.zero_point) as f32);
-    let steps = x.div_scalar(q.scale).clamp(low, high);
-    rounded(steps).mul_scalar(q.scale)
 }
 
 /// By the range of each example and zero.

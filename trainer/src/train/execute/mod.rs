@@ -5,6 +5,7 @@ mod batch_normalization;
 mod columns;
 mod convolution;
 mod elementwise;
+mod fake_quantize;
 mod flex;
 mod layout;
 mod linear;
@@ -18,7 +19,8 @@ pub(super) use normalization::BatchStatistics;
 
 use crate::graph::{Graph, Node, Op, ParamId, ValueId};
 use burn::tensor::{Device, Tensor, TensorData, activation};
-use elementwise::{dynamic_quantize, fake_quantize, unary};
+use elementwise::{dynamic_quantize, unary};
+use fake_quantize::fake_quantize;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
