@@ -118,6 +118,7 @@ pub const CLASSES: usize = 10;
 /// a filter, twice a product of 8 × 8 matrices, steps × gates × units × (features + units).
 pub const MACS: u32 = 80 * 8 * 27
     + 80 * 8 * 8
+    + 80 * 8 * 9
     + 6 * 8 * 9
     + 64 * 8
     + 10 * 32
@@ -126,7 +127,7 @@ pub const MACS: u32 = 80 * 8 * 27
     + 8 * 3 * 4 * (4 + 4) * 2
     + 8 * 4 * (4 + 4);
 
-/// Convolutions plain, pointwise and depthwise, a sum, poolings, normalizations, dense layers, clamp and
+/// Convolutions plain, pointwise and by channel, a sum, poolings, normalizations, dense layers, clamp and
 /// table; attention, recurrent layers and an embedding over eight steps; each layer's weights ask for
 /// another form.
 pub fn every_operator() -> Program {
@@ -137,7 +138,8 @@ pub fn every_operator() -> Program {
     b.gain = 1.5;
     b.weights = Weights::Any;
     let pointwise = b.conv(first, [10, 8, 8], window(1, 1, 0), 1);
-    let sum = b.add(first, pointwise);
+    let by_channel = b.conv(pointwise, [10, 8, 8], window(3, 1, 1), 8);
+    let sum = b.add(first, by_channel);
     let pooled = b.apply(sum, [5, 4, 8], Kind::MaxPool(window(2, 2, 0)));
     let normal = b.normalize(pooled, [5, 4, 8]);
     b.weights = Weights::Sparse(30);
@@ -210,7 +212,7 @@ const INT8: Output = Output {
 /// What a layer's weights look like.
 #[derive(Clone, Copy, Debug)]
 enum Weights {
-    /// Any int8.
+    /// Any of int8's symmetric grid.
     Any,
     /// One of four, equally often.
     Four,
@@ -224,7 +226,7 @@ impl Weights {
     fn draw(self, random: &mut ChaCha8Rng) -> i8 {
         let bits = random.next_u32();
         match self {
-            Self::Any => bits as i8,
+            Self::Any => (bits as i8).max(-127),
             Self::Four => [-90, -20, 31, 77][bits as usize % 4],
             Self::Sparse(percent) if bits % 100 >= percent => 0,
             Self::Sparse(_) => {

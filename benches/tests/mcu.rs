@@ -68,25 +68,27 @@ fn integers_are_the_hosts_on_every_core() {
         assert_eq!(measured.static_bytes, 0, "the runtime owns no memory");
         assert!((1..=1_500).contains(&measured.stack_bytes), "{measured:?}");
         assert!(measured.code_bytes > 0, "{measured:?}");
-        // Every operator, and every form of weights with its coder.
+        // Every operator, every form of weights with its coder, and panels.
         assert!(
-            measured.code_bytes <= 2 * most_code(core) + 500,
+            measured.code_bytes <= 2 * most_code(core) + PANELS,
             "{measured:?}"
         );
     }
 }
 
-/// With the forms of weights that it holds and no family of operators, where a compiler inlines other functions.
+/// With the forms of weights that an image holds and no family of operators, where a compiler inlines other
+/// functions.
 #[test]
 fn nothing_can_panic_in_a_build_of_a_few_features() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../no_std-core/golden/v1-coded.pith");
-    for core in CORES {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../no_std-core/golden");
+    let images = ["v1-coded.pith", "v1-panels.pith"].map(|name| folder.join(name));
+    for (image, core) in images.iter().flat_map(|i| Core::ALL.map(|core| (i, core))) {
         let options = Options {
             timeout: TIMEOUT,
             prove_no_panic: true,
         };
-        let inputs = |model: &no_std_core::Model| Ok(Inputs::random(model, 5, 7));
-        let result = measure(&golden, core, inputs, options);
+        let inputs = |model: &no_std_core::Model| Ok(Inputs::random(model, 20, 7));
+        let result = measure(image, core, inputs, options);
         let Some(measured) = unless_missing("nothing_can_panic", result) else {
             return;
         };
@@ -94,13 +96,16 @@ fn nothing_can_panic_in_a_build_of_a_few_features() {
     }
 }
 
+/// Bytes of code for panels.
+const PANELS: u64 = 7_000;
+
 /// Bytes of code without the families of operators that the image does not hold; ARMv6-M reads unaligned
 /// words byte by byte.
 fn most_code(core: Core) -> u64 {
     match core {
-        Core::M0 => 17_500,
-        Core::M33 => 16_050,
-        _ => 16_000,
+        Core::M0 => 17_700,
+        Core::M33 => 16_450,
+        _ => 16_350,
     }
 }
 
@@ -183,12 +188,13 @@ fn sound_is_heard_as_on_the_host() {
             heard.instructions, measured.stack_bytes, measured.code_bytes
         );
         assert_eq!(measured.inputs_compared, clips.len());
-        assert!(measured.static_bytes < 8, "alignment alone: {measured:?}");
+        // Of the arena and of the workspace, to eight bytes each.
+        assert!(measured.static_bytes < 16, "alignment alone: {measured:?}");
         assert!(
             heard.features.iter().any(|&q| q > heard.features[0]),
             "{measured:?}"
         );
-        assert!(measured.stack_bytes <= 1_250, "{measured:?}");
+        assert!(measured.stack_bytes <= 1_300, "{measured:?}");
     }
 }
 

@@ -350,3 +350,11 @@ pub struct Linear {
     /// Output zero point and clamp.
     pub range: Output,
 }
+
+impl Linear {
+    /// The weights of an output channel.
+    pub fn row(&self, row: usize) -> &[i8] {
+        let from = row * self.columns;
+        self.weights.get(from..from + self.columns).unwrap_or(&[])
+    }
+}

@@ -1,15 +1,19 @@
 //! Images that released versions wrote, decoded forever: `no_std-core/golden/vN.pith` holds every
-//! operator, `vN-coded.pith` weights of every form that is not in it, and beside each stand `.in`, inputs
-//! one after the other, and `.out`, the outputs, as raw integers.
+//! operator, `vN-coded.pith` weights of every form that is not in it, `vN-panels.pith` plain ones in panels, and
+//! beside each stand `.in`, inputs one after the other, and `.out`, the outputs, as raw integers.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use common::*;
 use compress::encode::{decode, recount};
+use no_std_core::panels::Layout;
 use no_std_core::{Model, VERSION};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+
+/// What a version's images are named after.
+const PARTS: [&str; 3] = ["", "-coded", "-panels"];
 
 fn golden(name: &str) -> Vec<u8> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../no_std-core/golden");
@@ -22,8 +26,8 @@ fn integers(name: &str) -> Vec<i8> {
 
 #[test]
 fn every_released_version_still_gives_its_integers() {
-    let both = |version| [format!("v{version}"), format!("v{version}-coded")];
-    for name in (1..=VERSION).flat_map(both) {
+    let all = |version| PARTS.map(|part| format!("v{version}{part}"));
+    for name in (1..=VERSION).flat_map(all) {
         let image = golden(&format!("{name}.pith"));
         let model = Model::parse(&image).unwrap();
         let [inputs, outputs] = ["in", "out"].map(|what| integers(&format!("{name}.{what}")));
@@ -39,7 +43,7 @@ fn every_released_version_still_gives_its_integers() {
 
 #[test]
 fn the_newest_golden_images_hold_all_there_is() {
-    let images = ["", "-coded"].map(|which| golden(&format!("v{VERSION}{which}.pith")));
+    let images = PARTS.map(|part| golden(&format!("v{VERSION}{part}.pith")));
     let models = images.each_ref().map(|image| Model::parse(image).unwrap());
     let operators: BTreeSet<_> = models[0]
         .operators()
@@ -55,6 +59,7 @@ fn the_newest_golden_images_hold_all_there_is() {
         .collect();
     for part in [
         "int8", "codebook", "huffman", "bitmap", "runs", "context", "hashed", "vector", "+int4",
+        "panels",
     ] {
         assert!(
             forms.iter().any(|f| f.contains(part)),
@@ -68,4 +73,14 @@ fn the_newest_golden_images_hold_all_there_is() {
         linears.filter(|linear| linear.has_gains()).count()
     };
     assert!(models.iter().map(gained).sum::<usize>() > 0, "no gains");
+    let panels = |model: &Model| {
+        let operators = model.operators();
+        let linears = operators.flat_map(|op| op.kind.linears().collect::<Vec<_>>());
+        let layouts = linears.filter_map(|linear| Some(linear.panels()?.layout));
+        layouts.collect::<Vec<_>>()
+    };
+    let layouts: Vec<Layout> = models.iter().flat_map(panels).collect();
+    for layout in [Layout::Shared, Layout::Channels] {
+        assert!(layouts.contains(&layout), "no {layout:?}");
+    }
 }

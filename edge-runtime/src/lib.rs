@@ -15,8 +15,10 @@
 //!
 //! ```text
 //! Session     owns the arena, walks the operators       session
-//!  └ kernels  one file an operator; the oracle that     kernels
-//!             every faster kernel must equal, bit for bit
+//!  └ kernels  one file an operator                      kernels
+//!     └ arch  the innermost loops: in plain Rust, the    arch
+//!             oracle that every faster one must equal,
+//!             bit for bit, and for a processor's own means
 //! FrontEnd    makes the input of samples of sound        frontend
 //! ```
 //!
@@ -38,6 +40,7 @@
 //! | `normalization` | LayerNorm, Lrn |
 //! | `recurrent` | RNN, LSTM, GRU |
 //! | `wide` | int16 activations of Dense, Conv and Add |
+//! | `panels` | Dense and Conv of plain weights four rows at once |
 //!
 //! [`Operator::features`](no_std_core::operator::Operator::features) names those an operator needs. An
 //! image that holds an operator of a family left out is refused when it is parsed
@@ -56,11 +59,13 @@
 //! workspace.
 
 #![no_std]
-#![forbid(unsafe_code)]
+// Where it is allowed, each with its proof: `arch`.
+#![deny(unsafe_code)]
 
 #[cfg(any(test, doctest, feature = "std"))]
 extern crate std;
 
+mod arch;
 pub mod frontend;
 mod kernels;
 mod session;

@@ -2,6 +2,8 @@ use crate::kernels;
 use core::cell::Cell;
 use core::ops::Range;
 use no_std_core::Model;
+#[cfg(feature = "panels")]
+use no_std_core::operator::Linear;
 use no_std_core::operator::{Kind, Operator};
 use no_std_core::tensor::Tensor;
 
@@ -139,6 +141,10 @@ fn execute(op: &Operator, arena: &mut [i8]) {
             let (x, y) = cells(op, arena);
             plain(&kernels::Conv::new(op, window, *groups, linear), x, y);
         }
+        #[cfg(feature = "panels")]
+        Kind::Dense(linear) | Kind::Conv { linear, .. } if linear.panels().is_some() => {
+            panels(op, linear, arena);
+        }
         Kind::MaxPool(window) => {
             let (x, y) = cells(op, arena);
             kernels::max_pool(x, y, op, window);
@@ -234,6 +240,15 @@ fn in_place(op: &Operator, arena: &mut [i8]) {
 #[inline(never)]
 fn plain(conv: &kernels::Conv, x: &[Cell<i8>], y: &[Cell<i8>]) {
     conv.plain(x, y);
+}
+
+#[cfg(feature = "panels")]
+#[inline(never)]
+fn panels(op: &Operator, linear: &Linear, arena: &mut [i8]) {
+    let arena = Cell::from_mut(arena).as_slice_of_cells();
+    if let Some(panels) = linear.panels() {
+        kernels::panels(op, linear, panels, arena);
+    }
 }
 
 /// What is read, written and scribbled on, of an operator that keeps them apart.

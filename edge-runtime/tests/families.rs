@@ -33,3 +33,10 @@ fn an_image_is_refused_where_a_form_of_weights_is_left_out() {
     let expected = (!whole).then_some(FormatError::LeftOut);
     assert_eq!(refused(every_form), expected);
 }
+
+#[test]
+fn an_image_is_refused_where_panels_are_left_out() {
+    let expected = (!cfg!(feature = "panels")).then_some(FormatError::LeftOut);
+    let panels = include_bytes!("../../no_std-core/golden/v1-panels.pith");
+    assert_eq!(refused(panels), expected);
+}

@@ -9,10 +9,11 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-/// Every operator, and every form of weights.
-const IMAGES: [&[u8]; 2] = [
+/// Every operator, every form of weights, and panels.
+const IMAGES: [&[u8]; 3] = [
     include_bytes!("../../no_std-core/golden/v1.pith"),
     include_bytes!("../../no_std-core/golden/v1-coded.pith"),
+    include_bytes!("../../no_std-core/golden/v1-panels.pith"),
 ];
 
 fn with_checksum(mut image: Vec<u8>) -> Vec<u8> {

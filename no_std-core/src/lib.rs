@@ -10,6 +10,7 @@
 //!  │  └ Weights    coded rows: positions × values             weights
 //!  │     ├ Hashed  values chosen by a hash of the place       hashed, hash
 //!  │     ├ Vectors neighbours together, from codebooks         vector
+//!  │     ├ Panels  four rows at once, for dense kernels        panels
 //!  │     ├ Code    canonical Huffman                          huffman
 //!  │     │  └ BitReader                                       bits
 //!  │     └ Context neighbours tell how likely a weight is     context
@@ -47,6 +48,7 @@ mod model;
 pub mod numerics;
 pub mod operator;
 pub mod overlap;
+pub mod panels;
 #[cfg(feature = "context")]
 pub mod range;
 pub mod tensor;

@@ -42,26 +42,33 @@ impl Multiplier {
 
     /// `round(accumulator · mantissa / 2^shift)`, ties towards +∞: the one rounding of a layer.
     ///
-    /// Range: |accumulator · mantissa| ≤ 2³¹·(2³¹−1) < 2⁶², the rounding term is ≤ 2⁶¹, so the sum
-    /// stays below 2⁶³. The result saturates to 32 bits.
+    /// Range: |accumulator · mantissa| ≤ 2³¹·(2³¹−1) < 2⁶². The result saturates to 32 bits.
     #[inline(always)]
     pub const fn scale(self, accumulator: i32) -> i32 {
-        let product = accumulator as i64 * self.mantissa as i64;
-        if self.shift <= 32 {
-            return self.scale_up(product);
-        }
-        // The lower half of the product cannot reach the rounding term, which stands above it.
-        // The upper half is below 2³⁰ in magnitude, the term at most 2²⁹.
-        let upper = (product >> 32) as i32;
-        (upper + (1 << (self.shift - 33))) >> (self.shift - 32)
+        rounded(accumulator as i64 * self.mantissa as i64, self.shift)
     }
+}
 
-    /// The other shifts, of factors that are seldom below a half.
-    #[cold]
-    #[inline(never)]
-    const fn scale_up(self, product: i64) -> i32 {
-        round_shift(product, self.shift)
+/// Least shift of which only the upper half of a 64-bit sum counts.
+pub const FAST_SHIFT: u8 = 33;
+
+/// As [`round_shift`], fast for shifts of at least [`FAST_SHIFT`], as those of most factors are.
+///
+/// Range: with |sum| ≤ 2⁶² its upper half is below 2³⁰ in magnitude, and the rounding term at most 2²⁹; the lower
+/// half cannot reach that term, which stands above it.
+#[inline(always)]
+pub const fn rounded(sum: i64, shift: u8) -> i32 {
+    if shift < FAST_SHIFT || shift > 62 {
+        return seldom(sum, shift);
     }
+    ((sum >> 32) as i32 + (1 << (shift - FAST_SHIFT))) >> (shift - 32)
+}
+
+/// The other shifts.
+#[cold]
+#[inline(never)]
+const fn seldom(sum: i64, shift: u8) -> i32 {
+    round_shift(sum, shift)
 }
 
 /// `round(sum / 2^shift)`, ties towards +∞, saturated to 32 bits, for |sum| ≤ 2⁶² and a shift of

@@ -11,6 +11,9 @@ use crate::cursor::Cursor;
 #[cfg(feature = "hashed")]
 use crate::hashed::Hashed;
 use crate::huffman::{Code, Entry, LONGER, fields};
+#[cfg(feature = "panels")]
+use crate::panels::Layout;
+use crate::panels::Panels;
 #[cfg(feature = "vector")]
 use crate::vector::Vectors;
 
@@ -33,6 +36,9 @@ pub enum Positions<'a> {
     /// Everywhere, several at once: the values are indices into codebooks of vectors.
     #[cfg(feature = "vector")]
     Vectors(Vectors<'a>),
+    /// Everywhere, four rows at once.
+    #[cfg(feature = "panels")]
+    Panels(Layout),
 }
 
 /// What weights are.
@@ -187,6 +193,39 @@ impl<'a> Weights<'a> {
         Ok(weights)
     }
 
+    /// Those of a matrix in panels.
+    #[cfg(feature = "panels")]
+    pub(crate) fn in_panels(
+        cursor: &mut Cursor<'a>,
+        layout: Layout,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Self, FormatError> {
+        let panels = Panels::parse(cursor, layout, [rows, columns])?;
+        Ok(Self {
+            rows,
+            columns,
+            positions: Positions::Panels(layout),
+            values: Values::Integer(8),
+            stream: panels.bytes(),
+        })
+    }
+
+    /// The panels, of a matrix that stands in such.
+    #[inline(always)]
+    pub fn panels(&self) -> Option<Panels<'a>> {
+        match self.positions {
+            #[cfg(feature = "panels")]
+            Positions::Panels(layout) => Some(Panels::new(layout, self.columns, self.stream)),
+            _ => None,
+        }
+    }
+
+    /// Whether each weight is a byte or half of one number of two: no others are faster to read, and none
+    /// needs tables.
+    pub fn is_dense(&self) -> bool {
+        self.is_plain() || self.panels().is_some()
+    }
+
     /// Whether the stream is int8 weights, one a byte, row-major and aligned to four bytes.
     pub const fn is_plain(&self) -> bool {
         matches!(
@@ -298,7 +337,7 @@ impl<'a> Weights<'a> {
             runs: &[],
             fast: None,
             column: 0,
-            #[cfg(feature = "hashed")]
+            #[cfg(any(feature = "hashed", feature = "panels"))]
             row: 0,
             #[cfg(feature = "context")]
             context: None,
@@ -392,8 +431,8 @@ pub struct Reader<'a, 't> {
     /// Where the next run starts, relative to the row's start, modulo 2³² or more: a run may have
     /// begun before it (runs).
     column: usize,
-    /// Number of the next row (hashed).
-    #[cfg(feature = "hashed")]
+    /// Number of the next row (hashed, panels).
+    #[cfg(any(feature = "hashed", feature = "panels"))]
     row: u32,
     /// What reads a range code.
     #[cfg(feature = "context")]
@@ -458,10 +497,17 @@ impl Reader<'_, '_> {
                     },
                 );
             }
+            #[cfg(feature = "panels")]
+            Positions::Panels(_) => {
+                let row = self.next_row() as usize;
+                if let Some(panels) = self.weights.panels() {
+                    (0..self.weights.columns).for_each(|c| visit(c, panels.weight(row, c) as i32));
+                }
+            }
         }
     }
 
-    #[cfg(feature = "hashed")]
+    #[cfg(any(feature = "hashed", feature = "panels"))]
     fn next_row(&mut self) -> u32 {
         self.row = self.row.wrapping_add(1);
         self.row.wrapping_sub(1)

@@ -3,7 +3,8 @@
 use super::image::{Layer, assemble, layers, source};
 use super::kinds::kind;
 use super::ledger::Ledger;
-use super::weights::{self, Source, Written, hashed, vector};
+use super::panels;
+use super::weights::{self, Coding, Source, Written, hashed, vector};
 use crate::plan::ArenaPlan;
 use crate::program::{Linear, Operator, Program, Tensor};
 use no_std_core::Model;
@@ -61,11 +62,17 @@ pub(crate) fn encoding(stored: &Weights) -> String {
         Positions::Hashed(_) => format!("hashed+{values}"),
         Positions::Vectors(vectors) => format!("vector-{}+{values}", vectors.dimension),
         Positions::Context(_) => format!("context+{values}"),
+        Positions::Panels(_) => panels::ENCODING.to_owned(),
     }
 }
 
 /// A matrix written anew in the form that it is stored in.
 fn written(source: Source, stored: &operator::Linear, linear: &Linear) -> Option<Written> {
+    if let Some(stored) = stored.panels() {
+        let plain = weights::write(source, Coding::Plain);
+        let written = panels::or_panels(plain, linear, stored.layout);
+        return Some(written).filter(|form| form.panels.is_some());
+    }
     let tight = stored.is_centred() || stored.biases().is_coded();
     let (name, stream) = (encoding(&stored.weights), stored.weights.stream());
     let written =

@@ -3,6 +3,7 @@
 use super::ledger::{Category, Ledger};
 use super::operators;
 use super::order;
+use super::panels;
 use super::weights::{self, Coding, Source, Written, hashed, vector};
 use super::writer::Writer;
 use crate::plan::{self, ArenaPlan};
@@ -10,6 +11,7 @@ use crate::program::{Kind, Linear, Operator, Program, Tensor};
 use no_std_core::context::Neighbours;
 use no_std_core::operator::{FILTER_ENTRY_BYTES, codable};
 use no_std_core::overlap;
+use no_std_core::panels::Layout;
 use no_std_core::tensor::WIDE;
 use no_std_core::{FormatError, MAGIC, Model, PREFIX_BYTES, VERSION, crc32};
 use serde::{Deserialize, Serialize};
@@ -84,7 +86,10 @@ pub fn encode_each(
         forms.push(Vec::new());
         for linear in op.kind.linears() {
             let written = smallest(source(program, op, linear, &forms), linear, coding);
-            forms[place].push(written);
+            forms[place].push(match layout(program, op, coding) {
+                Some(layout) => panels::or_panels(written, linear, layout),
+                None => written,
+            });
         }
     }
     let scratch: Vec<usize> = program
@@ -111,6 +116,12 @@ pub fn encode_each(
         layers,
         plan,
     })
+}
+
+/// How plain weights stand in panels, which take some bytes more than row by row.
+fn layout(program: &Program, op: &Operator, coding: Coding) -> Option<Layout> {
+    let may_be = !is_wide(program, op) && !coding.is_tight();
+    panels::layout(&op.kind).filter(|_| may_be)
 }
 
 fn smallest(source: Source, linear: &Linear, coding: Coding) -> Written {
@@ -236,7 +247,7 @@ fn clearance(program: &Program, op: &Operator, forms: &[Written]) -> Option<usiz
         return None;
     }
     let window = match &op.kind {
-        Kind::Conv { window, .. } if forms.iter().all(|form| form.plain) => window,
+        Kind::Conv { window, .. } if forms.iter().all(Written::is_dense) => window,
         Kind::MaxPool(window) | Kind::AveragePool { window, .. } => window,
         Kind::Copy(block) => return overlap::block_clearance(block.from, block.to, &block.axes),
         _ => return None,
@@ -249,6 +260,12 @@ fn clearance(program: &Program, op: &Operator, forms: &[Written]) -> Option<usiz
 fn scratch_bytes(op: &Operator, forms: &[Written]) -> usize {
     let tables = forms.iter().map(|form| form.table_bytes).max().unwrap_or(0);
     match (&op.kind, forms) {
+        (Kind::Conv { linear, window, .. }, [form]) if let Some(layout) = form.panels => {
+            no_std_core::panels::scratch_bytes(layout, linear.rows, linear.columns, window.taps())
+        }
+        (Kind::Dense(linear), [form]) if let Some(layout) = form.panels => {
+            no_std_core::panels::scratch_bytes(layout, linear.rows, linear.columns, 1)
+        }
         (Kind::Conv { linear, .. }, [form]) if !form.plain => {
             tables + filter_entries(linear, form) * FILTER_ENTRY_BYTES
         }

@@ -1,6 +1,7 @@
 //! What an image's operators compute, back as parts of a program.
 
 use crate::program::{Block, Kind, Linear, Recurrent, Vectors};
+use no_std_core::numerics::Multiplier;
 use no_std_core::operator;
 use no_std_core::weights::{Positions, Weights};
 
@@ -181,10 +182,8 @@ fn integers(stored: &operator::Integers, count: usize) -> Vec<i32> {
 
 fn linear(place: String, stored: &operator::Linear, zero_point: i8, shape: Vec<usize>) -> Linear {
     let (rows, columns) = (stored.weights.rows, stored.weights.columns);
-    let biases = integers(&stored.biases(), rows);
+    let (biases, multipliers) = beside(stored);
     let weights = weights(&stored.weights);
-    let mut multipliers = stored.multipliers();
-    let distinct = if stored.per_channel() { rows } else { 1 };
     Linear {
         name: format!("weights{place}"),
         shape: if shape.is_empty() {
@@ -209,9 +208,23 @@ fn linear(place: String, stored: &operator::Linear, zero_point: i8, shape: Vec<u
             }) => Some(Vectors { dimension, span }),
             _ => None,
         },
-        multipliers: (0..distinct).map(|_| multipliers.take()).collect(),
+        multipliers,
         range: stored.range,
     }
+}
+
+/// Biases and multipliers.
+fn beside(stored: &operator::Linear) -> (Vec<i32>, Vec<Multiplier>) {
+    let rows = stored.weights.rows;
+    if let Some(panels) = stored.panels() {
+        return (0..rows)
+            .map(|row| (panels.bias(row), panels.multiplier(row)))
+            .unzip();
+    }
+    let mut multipliers = stored.multipliers();
+    let distinct = if stored.per_channel() { rows } else { 1 };
+    let multipliers = (0..distinct).map(|_| multipliers.take()).collect();
+    (integers(&stored.biases(), rows), multipliers)
 }
 
 /// Biases with the share of the input's zero point.

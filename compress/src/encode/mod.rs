@@ -11,6 +11,7 @@ mod kinds;
 mod ledger;
 mod operators;
 mod order;
+mod panels;
 mod range;
 mod runs;
 mod weights;

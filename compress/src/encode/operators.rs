@@ -8,6 +8,7 @@ use super::writer::Writer;
 use crate::program::{Axis, Block, Kind, Linear, Operator, Recurrent};
 use no_std_core::numerics::{Multiplier, Output};
 use no_std_core::operator::{CELLS, Window, linear_flag, opcode, recurrent_flag, window_flag};
+use no_std_core::panels::Layout;
 
 const fn number(kind: &Kind) -> u8 {
     match kind {
@@ -258,6 +259,15 @@ fn write_window(image: &mut Writer, window: &Window, groups: usize, extra: u8) {
 }
 
 fn write_linear(image: &mut Writer, linear: &Linear, zero_point: i8, form: &Written) {
+    if let Some(layout) = form.panels {
+        let by_channel = match layout {
+            Layout::Shared => 0,
+            Layout::Channels => linear_flag::CHANNELS,
+        };
+        image.u8(Category::Operators, linear_flag::PANELS | by_channel);
+        write_range(image, &linear.range);
+        return form.append_to(image);
+    }
     let biases = biases::smallest(linear, zero_point, form);
     let centred = if biases.centred {
         linear_flag::CENTRED

@@ -11,6 +11,7 @@ use super::runs::{Class, classes};
 use super::writer::Writer;
 use no_std_core::context::Neighbours;
 use no_std_core::huffman::SAME;
+use no_std_core::panels::Layout;
 use no_std_core::weights::{TABLE_BITS, form, index_bits};
 
 /// Which forms the encoder may use.
@@ -71,6 +72,8 @@ pub(super) struct Written {
     pub(super) table_bytes: usize,
     /// Whether the stream is int8 weights, aligned to four bytes.
     pub(super) plain: bool,
+    /// Whether the head is panels, aligned to four bytes, and all that there is.
+    pub(super) panels: Option<Layout>,
     /// Whether zeros have symbols of their own.
     pub(super) visits_zeros: bool,
     /// Whether what stands beside the weights may be coded too.
@@ -92,8 +95,33 @@ impl Written {
         alone.ledger()
     }
 
+    /// Panels, which biases and multipliers are part of.
+    pub(super) fn in_panels(panels: Writer, layout: Layout, entropy_bits: f64) -> Self {
+        Self {
+            head: panels,
+            stream: Vec::new(),
+            position_bits: 0,
+            encoding: super::panels::ENCODING.to_owned(),
+            entropy_bits,
+            table_bytes: 0,
+            plain: false,
+            panels: Some(layout),
+            visits_zeros: true,
+            tight: false,
+            runs: None,
+        }
+    }
+
+    /// Whether it is read where its operator may write over its input.
+    pub(super) fn is_dense(&self) -> bool {
+        self.plain || self.panels.is_some()
+    }
+
     /// Appends the form to an image.
     pub(super) fn append_to(&self, image: &mut Writer) {
+        if self.panels.is_some() {
+            image.align();
+        }
         image.append(&self.head);
         if self.plain {
             image.align();
@@ -233,6 +261,7 @@ impl Form {
             entropy_bits: self.entropy_bits,
             table_bytes: self.table_bytes,
             plain,
+            panels: None,
             visits_zeros,
             tight: false,
         }

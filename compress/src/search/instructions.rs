@@ -15,10 +15,11 @@ use crate::encode::decode;
 use crate::program::{Kind, Linear, Operator, Program};
 use no_std_core::Model;
 use no_std_core::operator::Window;
+use no_std_core::panels::{COLUMNS, Layout, ROWS};
 use no_std_core::weights::{Positions, TABLE_BITS, Values, Weights};
 
 /// Kinds of work, each counted by what it is named after.
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 21] = [
     "products of plain dense rows",
     "products of plain convolutions",
     "products of plain convolutions by channel",
@@ -36,6 +37,10 @@ pub const KINDS: [&str; 17] = [
     "weights of range codes",
     "weights whose values are hashed",
     "indices of vectors",
+    "tiles of panels",
+    "panels made outputs",
+    "elements gathered for panels",
+    "taps of four channels",
 ];
 
 /// Instructions for one piece of each kind of work. Forty images (dense, convolutional, by channel,
@@ -44,7 +49,7 @@ pub const KINDS: [&str; 17] = [
 /// the other; too few elements of other operators were among them to be fitted: ten are assumed, and for what range codes and hashes take beside that fifteen and forty.
 pub const COSTS: [f64; KINDS.len()] = [
     4.18, 4.56, 0.0, 230.78, 63.21, 11.56, 5.43, 359.62, 0.0, 6.39, 171.93, 5.02, 10.0, 0.0, 15.0,
-    40.0, 80.0,
+    40.0, 80.0, 18.0, 60.0, 2.0, 13.0,
 ];
 
 /// Pieces of work by kind.
@@ -81,6 +86,12 @@ fn operator(program: &Program, op: &Operator, forms: &[Weights], work: &mut Work
             for form in forms {
                 if form.is_plain() {
                     work[3] += elements * window.kernel[0] as f64;
+                }
+                if form.panels().is_some_and(|p| p.layout == Layout::Shared) {
+                    let patch = form
+                        .panels()
+                        .map_or(0, |p| p.scratch_bytes(linear.rows, window.taps()));
+                    work[19] += places * patch as f64;
                 }
                 matrix(linear, form, (places, *groups > 1), false, work);
             }
@@ -126,6 +137,15 @@ fn matrix(
     dense: bool,
     work: &mut Work,
 ) {
+    if let Some(panels) = form.panels() {
+        let count = linear.rows.div_ceil(ROWS) as f64;
+        match panels.layout {
+            Layout::Shared => work[17] += count * linear.columns.div_ceil(COLUMNS) as f64 * places,
+            Layout::Channels => work[20] += count * linear.columns as f64 * places,
+        }
+        work[18] += count * places;
+        return;
+    }
     let all = linear.weights.len() as f64;
     let living = linear.weights.iter().filter(|w| **w != 0).count() as f64;
     work[10] += linear.rows as f64 * places;
@@ -163,7 +183,7 @@ fn matrix(
         Positions::Bitmap => work[9] += (all - living) * decoded,
         Positions::Context(_) => work[14] += all * decoded,
         Positions::Hashed(_) => work[15] += all * decoded,
-        Positions::Every | Positions::Vectors(_) => {}
+        Positions::Every | Positions::Vectors(_) | Positions::Panels(_) => {}
     }
 }
 

@@ -107,6 +107,49 @@ impl<'o, 'a> Conv<'o, 'a> {
         inside.then(|| (y as usize * self.input.width + x as usize) * self.input.channels)
     }
 
+    /// Output channels, at least one.
+    pub(super) fn filters(&self) -> usize {
+        self.output.channels.max(1)
+    }
+
+    /// Channels of a tap, at least one.
+    pub(super) fn channels(&self) -> usize {
+        self.input.channels.max(1)
+    }
+
+    /// What stands for padding.
+    pub(super) fn padding(&self) -> i8 {
+        self.zero_point as i8
+    }
+
+    /// Where a window that lies within the input begins.
+    #[inline(always)]
+    pub(super) fn corner(&self, at: Position) -> Option<usize> {
+        let [height, width] = self.window.kernel;
+        let (bottom, right) = (
+            (height - 1) * self.window.dilation[0],
+            (width - 1) * self.window.dilation[1],
+        );
+        let inside = at.y >= 0
+            && at.x >= 0
+            && at.y as usize + bottom < self.input.height
+            && at.x as usize + right < self.input.width;
+        inside.then(|| (at.y as usize * self.input.width + at.x as usize) * self.input.channels)
+    }
+
+    /// How many elements of a window stand side by side, and how far apart its rows of taps begin.
+    pub(super) fn rows(&self) -> Option<[usize; 2]> {
+        let channels = self.input.channels;
+        let apart = self.window.dilation[0] * self.input.width * channels;
+        (self.window.dilation[1] == 1).then_some([self.window.kernel[1] * channels, apart])
+    }
+
+    /// Where the elements of each tap begin, or nowhere in the padding.
+    pub(super) fn taps(&self, at: Position) -> impl Iterator<Item = Option<usize>> {
+        let [height, width] = self.window.kernel;
+        (0..height).flat_map(move |ky| (0..width).map(move |kx| self.tap(at, ky, kx)))
+    }
+
     fn first_channel(&self, filter: usize) -> usize {
         filter.checked_div(self.group_filters).unwrap_or(0) * self.group_channels
     }
@@ -208,20 +251,9 @@ impl<'o, 'a> Conv<'o, 'a> {
 
     #[inline(always)]
     fn coded_filter(&self, x: &[i8], entries: &[i8], at: Position) -> i32 {
-        let [height, width] = self.window.kernel;
-        let (bottom, right) = (
-            (height - 1) * self.window.dilation[0],
-            (width - 1) * self.window.dilation[1],
-        );
-        let inside = at.y >= 0
-            && at.x >= 0
-            && at.y as usize + bottom < self.input.height
-            && at.x as usize + right < self.input.width;
-        if inside {
-            let corner = (at.y as usize * self.input.width + at.x as usize) * self.input.channels;
-            interior(x.get(corner..).unwrap_or(&[]), entries)
-        } else {
-            self.border(x, entries, at)
+        match self.corner(at) {
+            Some(corner) => interior(x.get(corner..).unwrap_or(&[]), entries),
+            None => self.border(x, entries, at),
         }
     }
 

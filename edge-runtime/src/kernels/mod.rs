@@ -7,6 +7,8 @@ mod elementwise;
 mod movement;
 mod normalization;
 mod pair;
+#[cfg(feature = "panels")]
+mod panels;
 mod pool;
 mod recurrent;
 mod wide;
@@ -20,6 +22,8 @@ pub(crate) use elementwise::{clamp, look_up};
 pub(crate) use movement::{constant, copy, embedding};
 pub(crate) use normalization::{layer_norm, lrn};
 pub(crate) use pair::{add, mat_mul, mul};
+#[cfg(feature = "panels")]
+pub(crate) use panels::panels;
 pub(crate) use pool::{average_pool, max_pool};
 pub(crate) use recurrent::{recurrent, reset};
 pub(crate) use wide::wide;

@@ -1,4 +1,5 @@
-use no_std_core::numerics::{Multiplier, Output, round_shift};
+use core::cell::Cell;
+use no_std_core::numerics::{FAST_SHIFT, Multiplier, Output, rounded};
 use no_std_core::operator::Operator;
 use no_std_core::tensor::Tensor;
 
@@ -13,8 +14,11 @@ fn value(arena: &[i8], tensor: &Tensor, place: usize) -> i32 {
 /// are stretched. Each is read before the output's is written, so they may be the same memory.
 #[inline(always)]
 fn each(arena: &mut [i8], op: &Operator, other: &Tensor, f: impl Fn(i32, i32) -> i8) {
+    let arena = Cell::from_mut(arena).as_slice_of_cells();
+    let part = |t: &Tensor| arena.get(t.offset..t.end()).unwrap_or_default();
+    let (x, y, others) = (part(&op.input), part(&op.output), part(other));
     let (mut shape, mut side) = (op.output.shape, other.shape);
-    if !cfg!(feature = "pairs") {
+    if !cfg!(feature = "pairs") || side == shape {
         // Nothing stretches: both are one row.
         (shape.height, shape.width, shape.channels) = (1, 1, shape.len());
         side = shape;
@@ -22,25 +26,21 @@ fn each(arena: &mut [i8], op: &Operator, other: &Tensor, f: impl Fn(i32, i32) ->
     let step = |side: usize, elements: usize| if side == 1 { 0 } else { elements };
     let down = step(side.height, side.width * side.channels);
     let (across, along) = (step(side.width, side.channels), step(side.channels, 1));
-    let mut place = 0;
-    for y in 0..shape.height {
-        for x in 0..shape.width {
-            let mut stretched = y * down + x * across;
-            for _ in 0..shape.channels {
-                let result = f(
-                    value(arena, &op.input, place),
-                    value(arena, other, stretched),
-                );
-                if let Some(y) = arena.get_mut(op.output.offset + place) {
-                    *y = result;
-                }
-                (place, stretched) = (place + 1, stretched + along);
+    let zeros = [&op.input, other].map(|t| t.zero_point as i32);
+    let mut pairs = x.iter().zip(y);
+    for row in 0..shape.height {
+        for column in 0..shape.width {
+            let mut stretched = row * down + column * across;
+            for (a, y) in pairs.by_ref().take(shape.channels) {
+                let b = others.get(stretched).map_or(0, Cell::get);
+                y.set(f(a.get() as i32 - zeros[0], b as i32 - zeros[1]));
+                stretched += along;
             }
         }
     }
 }
 
-/// `requantize((a − zₐ)·mₐ + (b − z_b)·m_b)`. Range: two products of at most 2⁸·2³⁰ in i64.
+/// `requantize((a − zₐ)·mₐ + (b − z_b)·m_b)`. Range: two products of at most 2⁸·2²²·2³⁰ in i64.
 #[inline(never)]
 pub(crate) fn add(
     arena: &mut [i8],
@@ -50,9 +50,15 @@ pub(crate) fn add(
     shift: u8,
     range: &Output,
 ) {
+    // Differences have room for what a shift lacks of a fast one.
+    let lacking = match shift {
+        11..FAST_SHIFT => FAST_SHIFT - shift,
+        _ => 0,
+    };
+    let term = |difference: i32, mantissa: i32| (difference << lacking) as i64 * mantissa as i64;
     each(arena, op, other, |a, b| {
-        let sum = a as i64 * mantissas[0] as i64 + b as i64 * mantissas[1] as i64;
-        range.shifted(round_shift(sum, shift))
+        let sum = term(a, mantissas[0]) + term(b, mantissas[1]);
+        range.shifted(rounded(sum, shift + lacking))
     });
 }
 

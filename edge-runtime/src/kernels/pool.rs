@@ -1,3 +1,4 @@
+use crate::arch::raise;
 use core::cell::Cell;
 use no_std_core::operator::{Operator, Window};
 
@@ -70,11 +71,26 @@ fn windows<T>(
     }
 }
 
-/// Largest value under the window, per channel.
+/// Largest value under the window, per channel: tap by tap, which no output of the same place lies on
+/// ([`no_std_core::overlap`]).
 #[inline(never)]
 pub(crate) fn max_pool(x: &[Cell<i8>], y: &[Cell<i8>], op: &Operator, window: &Window) {
-    let larger = |max, x| if x > max { x } else { max };
-    windows(x, y, op, window, i8::MIN, larger, |max, _| max);
+    let (input, output) = (&op.input.shape, &op.output.shape);
+    let mut cells = y.chunks_exact(output.channels.max(1));
+    for row in 0..output.height {
+        let rows = Span::of(window, 0, row, input.height);
+        for column in 0..output.width {
+            let columns = Span::of(window, 1, column, input.width);
+            let y = cells.next().unwrap_or_default();
+            y.iter().for_each(|y| y.set(i8::MIN));
+            for row in rows.places() {
+                for column in columns.places() {
+                    let tap = (row * input.width + column) * input.channels;
+                    raise(y, x.get(tap..).unwrap_or_default());
+                }
+            }
+        }
+    }
 }
 
 /// Mean under the window, per channel. Input and output share scale and zero point, so the mean of the

@@ -7,6 +7,9 @@ use crate::cursor::Cursor;
 #[cfg(doc)]
 use crate::numerics::MAX_BIAS;
 use crate::numerics::{MAX_ROW, Multiplier, Output};
+#[cfg(feature = "panels")]
+use crate::panels::Layout;
+use crate::panels::Panels;
 use crate::weights::Weights;
 
 /// What dense layers and convolutions share, and each matrix of a recurrent layer.
@@ -23,8 +26,8 @@ pub struct Linear<'a> {
     biases: Integers<'a>,
 }
 
-/// What a number beyond those known means: in a build that leaves a coder out, it may be the coder's.
-const UNKNOWN: FormatError = if cfg!(feature = "context") {
+/// What a number beyond those known means: in a build that leaves a coder or a layout out, it may be theirs.
+const UNKNOWN: FormatError = if cfg!(all(feature = "context", feature = "panels")) {
     FormatError::Operator
 } else {
     FormatError::LeftOut
@@ -38,6 +41,10 @@ pub mod linear_flag {
     pub const CENTRED: u8 = 2;
     /// A multiplier for each row, given as one for all and a gain of each.
     pub const GAINS: u8 = 4;
+    /// Weights, biases and multipliers together in [`panels`](crate::panels), without other flags but the next.
+    pub const PANELS: u8 = 8;
+    /// Of panels: each row has a channel of its own.
+    pub const CHANNELS: u8 = 16;
 }
 
 /// Bytes of one multiplier.
@@ -54,6 +61,14 @@ impl<'a> Linear<'a> {
     ) -> Result<Self, FormatError> {
         let flags = cursor.u8()?;
         let range = range(cursor, zero_point)?;
+        #[cfg(feature = "panels")]
+        if flags & !linear_flag::CHANNELS == linear_flag::PANELS {
+            let layout = match flags & linear_flag::CHANNELS {
+                0 => Layout::Shared,
+                _ => Layout::Channels,
+            };
+            return Self::in_panels(cursor, layout, range, [rows, columns]);
+        }
         #[cfg(feature = "context")]
         if flags & linear_flag::CENTRED != 0 {
             let flags = flags & !linear_flag::CENTRED;
@@ -68,6 +83,27 @@ impl<'a> Linear<'a> {
         let linear = Self::body(cursor, flags, range, [rows, columns])?;
         linear.check()?;
         Ok(linear)
+    }
+
+    #[cfg(feature = "panels")]
+    #[inline(never)]
+    fn in_panels(
+        cursor: &mut Cursor<'a>,
+        layout: Layout,
+        range: Output,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Self, FormatError> {
+        if columns > MAX_ROW {
+            return Err(FormatError::Operator);
+        }
+        Ok(Self {
+            range,
+            weights: Weights::in_panels(cursor, layout, [rows, columns])?,
+            #[cfg(feature = "context")]
+            centred: false,
+            multipliers: &[],
+            biases: Integers::NONE,
+        })
     }
 
     /// Whether all multipliers are within range.
@@ -133,6 +169,13 @@ impl<'a> Linear<'a> {
         return self.centred;
         #[cfg(not(feature = "context"))]
         false
+    }
+
+    /// Rows with their biases and multipliers, where they stand in panels; [`multipliers`](Self::multipliers)
+    /// and [`biases`](Self::biases) then have nothing to say.
+    #[inline(always)]
+    pub fn panels(&self) -> Option<Panels<'a>> {
+        self.weights.panels()
     }
 
     /// Whether each output channel has its own multiplier.
@@ -252,6 +295,16 @@ pub mod integers {
 }
 
 impl<'a> Integers<'a> {
+    /// All zeros.
+    #[cfg(feature = "panels")]
+    const NONE: Self = Self {
+        bits: BitReader::new(&[]),
+        width: 0,
+        shift: 0,
+        #[cfg(feature = "context")]
+        next: 0,
+    };
+
     pub(super) fn parse(cursor: &mut Cursor<'a>, count: usize) -> Result<Self, FormatError> {
         let width = cursor.u8()?;
         #[cfg(feature = "context")]

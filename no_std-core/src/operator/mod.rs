@@ -18,6 +18,7 @@ use crate::FormatError;
 use crate::cursor::Cursor;
 use crate::numerics::{Multiplier, Output};
 use crate::overlap;
+use crate::panels::Layout;
 use crate::tensor::{Tensor, Tensors};
 
 /// Numbers of the operators in an image.
@@ -239,6 +240,12 @@ impl<'a> Kind<'a> {
     /// Arena bytes the operator needs beside its tensors.
     pub fn scratch_bytes(&self) -> usize {
         match self {
+            Kind::Dense(linear) if let Some(panels) = linear.panels() => {
+                panels.scratch_bytes(linear.weights.rows, 1)
+            }
+            Kind::Conv { linear, window, .. } if let Some(panels) = linear.panels() => {
+                panels.scratch_bytes(linear.weights.rows, window.taps())
+            }
             Kind::Dense(linear) => linear.weights.table_bytes(),
             Kind::Conv {
                 linear,
@@ -283,11 +290,13 @@ impl<'a> Operator<'a> {
         let wide = if self.is_wide() { Some("wide") } else { None };
         let context = self.kind.linears().any(|linear| linear.needs_context());
         let context = context.then_some("context");
+        let panels = self.kind.linears().any(|linear| linear.panels().is_some());
+        let panels = panels.then_some("panels");
         let hashed = self.kind.linears().any(|linear| linear.weights.is_hashed());
         let hashed = hashed.then_some("hashed");
         let vector = self.kind.linears().any(|linear| linear.weights.is_vector());
         let vector = vector.then_some("vector");
-        let of_weights = context.into_iter().chain(hashed).chain(vector);
+        let of_weights = [context, hashed, vector, panels].into_iter().flatten();
         self.family().into_iter().chain(wide).chain(of_weights)
     }
 
@@ -310,7 +319,7 @@ impl<'a> Operator<'a> {
             return None;
         }
         let window = match &self.kind {
-            Kind::Conv { window, linear, .. } if linear.weights.is_plain() => window,
+            Kind::Conv { window, linear, .. } if linear.weights.is_dense() => window,
             Kind::MaxPool(window) | Kind::AveragePool { window, .. } => window,
             Kind::Copy(block) if cfg!(feature = "movement") => {
                 return overlap::block_clearance(block.from, block.to, &block.axes());
@@ -437,6 +446,13 @@ fn range(cursor: &mut Cursor, zero_point: i8) -> Result<Output, FormatError> {
 
 fn dense<'a>(cursor: &mut Cursor<'a>, op: &mut Operator<'a>) -> Result<(), FormatError> {
     let (rows, columns) = (op.output.shape.len(), op.input.shape.len());
-    op.kind = Kind::Dense(Linear::parse(cursor, op.output.zero_point, rows, columns)?);
+    let linear = Linear::parse(cursor, op.output.zero_point, rows, columns)?;
+    if linear
+        .panels()
+        .is_some_and(|panels| panels.layout == Layout::Channels)
+    {
+        return Err(FormatError::Operator);
+    }
+    op.kind = Kind::Dense(linear);
     Ok(())
 }

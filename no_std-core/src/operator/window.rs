@@ -4,6 +4,7 @@ use super::{Kind, Linear, Operator};
 use crate::FormatError;
 use crate::cursor::Cursor;
 use crate::numerics::MAX_ROW;
+use crate::panels::{Layout, ROWS};
 use crate::tensor::Shape;
 
 /// Geometry of a window over height and width.
@@ -17,6 +18,13 @@ pub struct Window {
     pub padding: [usize; 2],
     /// Steps between taps, vertical and horizontal, at least 1.
     pub dilation: [usize; 2],
+}
+
+impl Window {
+    /// Places that it covers.
+    pub const fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
 }
 
 /// Bits of a window's flag byte: which of its optional fields follow.
@@ -125,12 +133,17 @@ pub(super) fn conv<'a>(cursor: &mut Cursor<'a>, op: &mut Operator<'a>) -> Result
     if groups == 0 || channels % groups != 0 || filters % groups != 0 {
         return Err(FormatError::Shape);
     }
-    let taps = window.kernel[0] * window.kernel[1];
-    let columns = taps
+    let columns = window
+        .taps()
         .checked_mul(channels / groups)
         .ok_or(FormatError::Shape)?;
     let linear = Linear::parse(cursor, output.zero_point, filters, columns)?;
-    if filter_weights > columns || (!linear.weights.is_plain() && !codable(&window, &input.shape)) {
+    let readable = match linear.panels().map(|panels| panels.layout) {
+        Some(Layout::Shared) => groups == 1,
+        Some(Layout::Channels) => groups == channels && groups == filters && groups % ROWS == 0,
+        None => linear.weights.is_plain() || codable(&window, &input.shape),
+    };
+    if filter_weights > columns || !readable {
         return Err(FormatError::Operator);
     }
     op.kind = Kind::Conv {
