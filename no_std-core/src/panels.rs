@@ -282,7 +282,7 @@ mod tests {
     fn two_rows_share_sixteen_bits() {
         let weight = |row: usize, column: usize| {
             let magnitude = (4 * row + column + 1) as i16;
-            if (row + column) % 2 == 0 {
+            if (row + column).is_multiple_of(2) {
                 magnitude
             } else {
                 -magnitude
