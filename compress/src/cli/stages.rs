@@ -110,8 +110,7 @@ impl FromStr for DimensionAndEntries {
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
     /// Epochs of each stage that trains: of --prune for every halving of the weights (80 % are 2.3, so that 12
-    /// become 28), of --quantize through the integers, after twice as many with batch normalization; each has a
-    /// usual number.
+    /// become 28), of --quantize with and then without batch normalization; each has a usual number.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Distortion of training images: `default` (for digits), `none`, or amounts such as

@@ -65,10 +65,10 @@ impl Quantize {
             // A few epochs do not make up for a bulk of weights with few centroids.
             start: Start::Density,
             per_channel: true,
-            normalized: 2.0 / 3.0,
+            normalized: 0.5,
             reassign: 0.5,
             train: TrainConfig {
-                epochs: 15,
+                epochs: 10,
                 learning_rate: 5e-4,
                 ..TrainConfig::continued()
             },
