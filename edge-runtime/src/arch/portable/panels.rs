@@ -29,21 +29,25 @@ fn from_bytes(tile: &[u8; TILE_BYTES]) -> [u32; 4] {
 }
 
 #[inline(always)]
-fn add_up(mut sums: Sums, x: &[Four], tiles: impl Iterator<Item = [u32; 4]>) -> Sums {
+fn add_up(starts: Sums, x: &[Four], tiles: impl Iterator<Item = [u32; 4]>) -> Sums {
+    let [mut even, mut both, mut next_even, mut next_both] = starts;
     for ([x0, x1, x2, x3], [first, second, third, fourth]) in x.iter().zip(tiles) {
-        let mut add = |at: usize, word: u32, low: i32, high: i32| {
-            let even = low * (word as i8 as i32) + high * ((word >> 16) as i8 as i32);
-            let both = low * (word as i16 as i32) + high * (word as i32 >> 16);
-            sums[at] = sums[at].wrapping_add(even);
-            sums[at + 1] = sums[at + 1].wrapping_add(both);
-        };
-        let [x0, x1, x2, x3] = [x0, x1, x2, x3].map(|x| x.get() as i32);
-        add(0, first, x0, x2);
-        add(0, second, x1, x3);
-        add(2, third, x0, x2);
-        add(2, fourth, x1, x3);
+        // Columns 0 and 2, for two rows and the other two; then 1 and 3.
+        let (low, high) = (x0.get() as i32, x2.get() as i32);
+        (even, both) = add([even, both], first, low, high);
+        (next_even, next_both) = add([next_even, next_both], third, low, high);
+        let (low, high) = (x1.get() as i32, x3.get() as i32);
+        (even, both) = add([even, both], second, low, high);
+        (next_even, next_both) = add([next_even, next_both], fourth, low, high);
     }
-    sums
+    [even, both, next_even, next_both]
+}
+
+#[inline(always)]
+fn add([even, both]: [i32; 2], word: u32, low: i32, high: i32) -> (i32, i32) {
+    let of_even = low * (word as i8 as i32) + high * ((word >> 16) as i8 as i32);
+    let of_both = low * (word as i16 as i32) + high * (word as i32 >> 16);
+    (even.wrapping_add(of_even), both.wrapping_add(of_both))
 }
 
 /// The outputs of whole panels whose rows have a channel of the arena each, from those of the taps on; none where
