@@ -175,6 +175,53 @@ fn examples_without_labels_teach_by_what_the_teachers_say_of_them_alone() {
     }
 }
 
+/// A step on an image that is mirrored for certain, by what one teacher says, against the same step on its
+/// mirror image by what two say who see every image as it is: the teacher, and one with its weights mirrored.
+#[test]
+fn a_teacher_answers_by_the_mean_of_an_image_and_its_mirror_image() {
+    let teacher = linear("one", [1.0, 0.2, 0.3, -0.5, 0.6, 0.1, 0.2, 0.2, -0.9]);
+    let in_the_mirror = linear("two", [0.3, 0.2, 1.0, 0.1, 0.6, -0.5, -0.9, 0.2, 0.2]);
+    let step = |teachers: &[Graph], inputs: [f32; 3], flip: f32| {
+        let mut graph = student();
+        let data = Dataset {
+            input_shape: vec![1, 1, 3],
+            inputs: inputs.to_vec(),
+            ..one_example(0)
+        };
+        let config = TrainConfig {
+            epochs: 1,
+            batch: 1,
+            optimizer: Optimizer::Sgd,
+            learning_rate: 1.0,
+            augment: Augment {
+                flip,
+                ..Augment::default()
+            },
+            ..TrainConfig::default()
+        };
+        let silent = Progress::Silent;
+        distill(
+            &mut graph,
+            teachers,
+            &data,
+            None,
+            &config,
+            &mut NoHook,
+            silent,
+        )
+        .unwrap();
+        graph.parameters[0].free().to_vec()
+    };
+    let [a, b, c] = INPUTS;
+    let mirrored = step(std::slice::from_ref(&teacher), INPUTS, 1.0);
+    let plain = step(&[teacher, in_the_mirror], [c, b, a], 0.0);
+    let pairs = mirrored.iter().zip(&plain);
+    assert!(
+        pairs.clone().all(|(a, b)| (a - b).abs() < 1e-6),
+        "{mirrored:?}, {plain:?}"
+    );
+}
+
 /// Without distortion teachers are asked once; with it, at every step, here about the same inputs: what is
 /// the same in a mirror.
 #[test]

@@ -113,7 +113,7 @@ pub fn fit(
 
 /// Trains a graph in place to answer as its teachers do: on their soft outputs for the examples as
 /// augmented, in place of the labels or beside them ([`TrainConfig::soft`]); without teachers, on the
-/// labels.
+/// labels. Where images are mirrored, a teacher's answer is the mean of those to both.
 ///
 /// # Errors
 /// As [`fit`], and when a teacher has other outputs or does not fit the data.
@@ -161,7 +161,7 @@ pub fn distill(
         None => None,
     };
     let steps = train.len().div_ceil(config.batch);
-    let mut teachers = Teachers::new(teachers, config.temperature, &device);
+    let mut teachers = Teachers::new(teachers, config, train, &device);
     if config.augment.is_none() {
         teachers.keep(train, &device);
     }

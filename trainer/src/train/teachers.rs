@@ -1,7 +1,7 @@
 //! Soft targets: what a teacher, or an ensemble of them, says of the examples a student learns from.
 
-use super::TrainError;
 use super::execute::{Network, host};
+use super::{TrainConfig, TrainError};
 use crate::data::Dataset;
 use crate::graph::Graph;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -11,6 +11,9 @@ use rayon::prelude::*;
 pub(super) struct Teachers<'a> {
     networks: Vec<Network<'a>>,
     temperature: f32,
+    /// Columns of images that their student sees mirrored too: they answer for an image by the mean of
+    /// what they say of it and of its mirror image, the same for both, with fewer errors.
+    mirrored: Option<usize>,
     /// What they say of every example, `[n, classes]`, where these are always the same.
     said: Option<Vec<f32>>,
 }
@@ -19,11 +22,22 @@ pub(super) struct Teachers<'a> {
 const BATCH: usize = 250;
 
 impl<'a> Teachers<'a> {
-    pub(super) fn new(graphs: &'a [Graph], temperature: f64, device: &Device) -> Self {
+    /// Of a student that is trained so, on these examples.
+    pub(super) fn new(
+        graphs: &'a [Graph],
+        config: &TrainConfig,
+        data: &Dataset,
+        device: &Device,
+    ) -> Self {
         let network = |graph| Network::for_inference(graph, device);
         Self {
             networks: graphs.iter().map(network).collect(),
-            temperature: temperature as f32,
+            temperature: config.temperature as f32,
+            mirrored: data
+                .input_shape
+                .last()
+                .copied()
+                .filter(|_| config.augment.flip > 0.0),
             said: None,
         }
     }
@@ -58,22 +72,39 @@ impl<'a> Teachers<'a> {
         self.networks.is_empty()
     }
 
-    /// Probabilities of a batch `[n, classes]`, softened by the temperature: the ensemble's mean.
+    /// Probabilities of a batch `[n, classes]`, softened by the temperature: the mean over the ensemble
+    /// and what each is shown.
     pub(super) fn targets(&self, x: &Tensor<2>) -> Vec<f32> {
+        let mirror = self.mirrored.map(|columns| mirror(x, columns));
+        let shown: Vec<_> = [x.clone()].into_iter().chain(mirror).collect();
         let mut sum = Vec::new();
         for network in &self.networks {
-            let logits = network.clone().forward(x.clone(), true, |_, _| {});
-            let [_, width] = logits.dims();
-            let mut outputs = host(logits);
-            for row in outputs.chunks_mut(width.max(1)) {
-                soften(row, self.temperature);
+            for x in &shown {
+                add(&mut sum, self.answer(network, x));
             }
-            add(&mut sum, outputs);
         }
-        let share = 1.0 / self.networks.len().max(1) as f32;
+        let answers = self.networks.len() * shown.len();
+        let share = 1.0 / answers.max(1) as f32;
         sum.iter_mut().for_each(|p| *p *= share);
         sum
     }
+
+    fn answer(&self, network: &Network, x: &Tensor<2>) -> Vec<f32> {
+        let logits = network.clone().forward(x.clone(), true, |_, _| {});
+        let [_, width] = logits.dims();
+        let mut outputs = host(logits);
+        for row in outputs.chunks_mut(width.max(1)) {
+            soften(row, self.temperature);
+        }
+        outputs
+    }
+}
+
+/// Images in the mirror, left to right: their rows backwards.
+fn mirror(x: &Tensor<2>, columns: usize) -> Tensor<2> {
+    let shape = x.dims();
+    let rows = shape[0] * shape[1] / columns.max(1);
+    x.clone().reshape([rows, columns]).flip([1]).reshape(shape)
 }
 
 fn add(sum: &mut Vec<f32>, outputs: Vec<f32>) {
