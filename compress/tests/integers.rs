@@ -135,6 +135,20 @@ fn convolutions_in_every_form_and_geometry() {
             kernel: [1, 1],
             ..plain
         },
+        // Rows too short for several positions at once, in columns that are not.
+        ConvShape {
+            size: [13, 3],
+            padding: [1, 1, 1, 1],
+            ..plain
+        },
+        // More taps than a word has bits, and nowhere a window within the input.
+        ConvShape {
+            size: [5, 6],
+            channels: 2,
+            kernel: [7, 7],
+            padding: [3, 3, 3, 3],
+            ..plain
+        },
         ConvShape {
             kernel: [9, 8],
             filters: 3,

@@ -23,7 +23,7 @@
 //! ```
 //!
 //! Coded weights are executed as they stand in the image: a dense layer multiplies while it reads
-//! a row, a convolution reads one filter's weights into scratch and uses them at every position.
+//! a row, a convolution reads one filter's weights into scratch and uses them at every position, four at once.
 //! No tensor is ever expanded.
 //!
 //! # Leaving operators out

@@ -279,7 +279,12 @@ fn apart(op: &Operator, arena: &mut [i8]) {
             groups,
             linear,
             ..
-        } => kernels::Conv::new(op, window, *groups, linear).coded(x, y, scratch),
+        } => kernels::coded(
+            &kernels::Conv::new(op, window, *groups, linear),
+            x,
+            y,
+            scratch,
+        ),
         Kind::Constant(elements) if cfg!(feature = "movement") => kernels::constant(y, elements),
         Kind::Embedding(table) if cfg!(feature = "movement") => {
             kernels::embedding(x, y, to.channels, table);

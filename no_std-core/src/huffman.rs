@@ -93,30 +93,31 @@ impl<'a> Code<'a> {
         table.fill([LONGER as i8, 0]);
     }
 
-    /// Meaning and length, 0 … 15, of the codeword at the start of these bits, of which the first
+    /// Sign-extended meaning and length, 0 … 15, of the codeword at the start of these bits, of which the first
     /// 16 are looked at; `table` was [filled](Self::fill).
-    #[inline(never)]
-    pub(crate) fn look(&self, table: &[Entry], next: u32) -> (u8, u32) {
+    #[inline(always)]
+    pub(crate) fn look(&self, table: &[Entry], next: u32) -> (i32, u32) {
         let index = next >> 16 >> (16 - self.table_bits);
         match table.get(index as usize).map(|&entry| fields(entry)) {
-            Some((length, meaning)) if length != LONGER => (meaning as u8, length),
+            Some((length, meaning)) if length != LONGER => (meaning, length),
             _ => self.long(next),
         }
     }
 
     /// As [`look`](Self::look), length by length: the codewords of a length are consecutive numbers.
-    fn long(&self, next: u32) -> (u8, u32) {
+    #[inline(never)]
+    fn long(&self, next: u32) -> (i32, u32) {
         let mut counts = Cursor::new(self.counts, 0);
         let (mut first, mut symbol) = (0, 0);
         for length in 1..=self.max_length as u32 {
             let count = counts.varint().unwrap_or(0);
             let place = (next >> (32 - length)).wrapping_sub(first);
             if place < count {
-                return (self.meaning(symbol + place), length);
+                return (self.meaning(symbol + place) as i8 as i32, length);
             }
             (first, symbol) = ((first + count) << 1, symbol + count);
         }
-        (self.meaning(0), 0)
+        (self.meaning(0) as i8 as i32, 0)
     }
 
     fn meaning(&self, symbol: u32) -> u8 {

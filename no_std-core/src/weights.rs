@@ -416,6 +416,17 @@ fn context<'a>(cursor: &mut Cursor<'a>, values: &Values) -> Result<Positions<'a>
 /// Zeros of a bitmap passed in one step.
 const MAX_ZEROS: u32 = 24;
 
+/// A weight that was taken down: its column (u16), nothing, the weight.
+pub type Slot = [i8; 4];
+
+/// Columns are below [`MAX_ROW`](crate::numerics::MAX_ROW).
+#[inline(always)]
+fn slot_of(column: usize, weight: i32) -> Slot {
+    (column as u32 & 0xffff | (weight as u32) << 24)
+        .to_le_bytes()
+        .map(|byte| byte as i8)
+}
+
 /// Reads a matrix row by row. Reading is total: every step moves to a later column, columns end
 /// with the row, and bits past the stream's end are zeros.
 #[derive(Debug)]
@@ -507,6 +518,22 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// Takes down the next row's weights that [`row`](Self::row) would visit, as many as there are slots; how
+    /// many they are.
+    pub fn take(&mut self, slots: &mut [Slot]) -> usize {
+        if let Some(tables) = self.fast {
+            return self.take_runs(tables, slots);
+        }
+        let mut used = 0;
+        self.row(&mut |column, weight| {
+            if let Some(slot) = slots.get_mut(used) {
+                *slot = slot_of(column, weight);
+                used += 1;
+            }
+        });
+        used
+    }
+
     #[cfg(any(feature = "hashed", feature = "panels"))]
     fn next_row(&mut self) -> u32 {
         self.row = self.row.wrapping_add(1);
@@ -593,7 +620,7 @@ impl Reader<'_, '_> {
             return None;
         };
         let (meaning, length) = code.look(self.runs, self.bits.peek());
-        let (extra_bits, mantissa) = run_class(meaning);
+        let (extra_bits, mantissa) = run_class(meaning as u8);
         let mut after = self.bits.after(length);
         // Below 2²⁸: seven times 2²⁵ and 25 bits.
         let run = (mantissa << extra_bits) + after.read(extra_bits);
@@ -607,10 +634,40 @@ impl Reader<'_, '_> {
     }
 
     /// [`dot`](Self::dot) for the form and the tables of a sparse layer. A function of its own, so
-    /// that its inner loop has the registers to itself; what is rare happens in another.
+    /// that its inner loop has the registers to itself.
     #[inline(never)]
     fn dot_of_runs(&mut self, tables: &[Entry; 2 << TABLE_BITS], x: &[i8]) -> i32 {
-        let (mut bits, mut column, mut sum) = (self.bits, self.column, 0i32);
+        let mut sum = 0i32;
+        self.fast_runs(tables, x.len(), |column, weight| {
+            let x = x.get(column).copied().unwrap_or(0) as i32;
+            sum = sum.wrapping_add(x * weight);
+        });
+        sum
+    }
+
+    /// [`take`](Self::take) for the same.
+    #[inline(never)]
+    fn take_runs(&mut self, tables: &[Entry; 2 << TABLE_BITS], slots: &mut [Slot]) -> usize {
+        let mut used = 0;
+        self.fast_runs(tables, self.weights.columns, |column, weight| {
+            let slot = slots.get_mut(used);
+            if let Some(slot) = slot {
+                *slot = slot_of(column, weight);
+                used += 1;
+            }
+        });
+        used
+    }
+
+    /// [`row`](Self::row) for the same; what is rare happens in a function of its own.
+    #[inline(always)]
+    fn fast_runs(
+        &mut self,
+        tables: &[Entry; 2 << TABLE_BITS],
+        columns: usize,
+        mut visit: impl FnMut(usize, i32),
+    ) {
+        let (mut bits, mut column) = (self.bits, self.column);
         'row: loop {
             while let Some(mut next) = bits.peek_inside() {
                 // 25 bits hold a run found by look-up and the value after it.
@@ -625,27 +682,25 @@ impl Reader<'_, '_> {
                 let run = (mantissa << extra_bits) + (next >> 1 >> (31 - extra_bits));
                 next <<= extra_bits;
                 let at = column.wrapping_add(run as usize);
-                let Some(&x) = x.get(at) else {
+                if at >= columns {
                     break 'row;
-                };
+                }
                 let (value_length, value) = fields(tables[(next >> (32 - TABLE_BITS)) as usize]);
                 if value_length == LONGER {
                     break;
                 }
                 bits.skip(length + extra_bits + value_length);
-                column = at.wrapping_add(1);
-                sum = sum.wrapping_add(x as i32 * value);
+                column = at + 1;
+                visit(at, value);
             }
             (self.bits, self.column) = (bits, column);
-            let Some((at, value)) = self.next_of_row(x.len()) else {
+            let Some((at, value)) = self.next_of_row(columns) else {
                 break;
             };
-            let x = x.get(at).copied().unwrap_or(0) as i32;
-            sum = sum.wrapping_add(x * value);
+            visit(at, value);
             (bits, column) = (self.bits, self.column);
         }
-        (self.bits, self.column) = (bits, column.wrapping_sub(x.len()));
-        sum
+        (self.bits, self.column) = (bits, column.wrapping_sub(columns));
     }
 
     fn value(&mut self) -> i32 {
@@ -658,7 +713,7 @@ impl Reader<'_, '_> {
             Values::Huffman(code) => {
                 let (value, length) = code.look(self.values, self.bits.peek());
                 self.bits.skip(length);
-                value as i8 as i32
+                value
             }
         }
     }

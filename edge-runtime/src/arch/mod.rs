@@ -6,6 +6,7 @@ mod dsp;
 #[cfg(feature = "panels")]
 mod memory;
 mod portable;
+mod sparse;
 
 use core::cell::Cell;
 #[cfg(feature = "panels")]
@@ -15,12 +16,17 @@ use no_std_core::panels::PLACE_BYTES;
 pub(crate) use dsp::panels::{by_channel, dense};
 #[cfg(dsp)]
 pub(crate) use dsp::raise;
+#[cfg(dsp)]
+use dsp::sparse::fours;
 #[cfg(feature = "panels")]
 pub(crate) use memory::{copy, copy_rows};
 #[cfg(all(not(dsp), feature = "panels"))]
 pub(crate) use portable::panels::{by_channel, dense};
 #[cfg(not(dsp))]
 pub(crate) use portable::raise;
+#[cfg(not(dsp))]
+use portable::sparse::fours;
+pub(crate) use sparse::{Entry, Filter, Line, Padded, Rescale, WINDOWS};
 
 /// Elements that are read at once.
 pub(crate) type Four = [Cell<i8>; 4];

@@ -1,19 +1,21 @@
 use super::dot_cells;
+use crate::arch::Padded;
 use core::cell::Cell;
-use no_std_core::operator::{FILTER_ENTRY_BYTES, Linear, MAX_TAPS, Operator, Window};
+use core::ops::Range;
+use no_std_core::operator::{Linear, Operator, Window};
 use no_std_core::tensor::Shape;
 
 /// A convolution with its geometry at hand. Padding is the input's zero point, as if the input
 /// were surrounded by real zeros.
 pub(crate) struct Conv<'o, 'a> {
     input: Shape,
-    output: Shape,
-    zero_point: i32,
-    window: &'o Window,
+    pub(super) output: Shape,
+    pub(super) zero_point: i32,
+    pub(super) window: &'o Window,
     /// Channels of one group: of the input, of the output.
-    group_channels: usize,
+    pub(super) group_channels: usize,
     group_filters: usize,
-    linear: &'o Linear<'a>,
+    pub(super) linear: &'o Linear<'a>,
 }
 
 /// Where a window stands: its corner, which may lie in the padding.
@@ -87,14 +89,8 @@ impl<'o, 'a> Conv<'o, 'a> {
     }
 
     pub(super) fn positions(&self) -> impl Iterator<Item = Position> + '_ {
-        let [stride_y, stride_x] = self.window.stride;
-        let [top, left] = self.window.padding;
-        (0..self.output.height).flat_map(move |y| {
-            (0..self.output.width).map(move |x| Position {
-                y: (y * stride_y) as isize - top as isize,
-                x: (x * stride_x) as isize - left as isize,
-            })
-        })
+        (0..self.output.height)
+            .flat_map(move |y| (0..self.output.width).map(move |x| self.position([y, x])))
     }
 
     /// Row and column of a tap's input element, if it is not padding.
@@ -150,7 +146,67 @@ impl<'o, 'a> Conv<'o, 'a> {
         (0..height).flat_map(move |ky| (0..width).map(move |kx| self.tap(at, ky, kx)))
     }
 
-    fn first_channel(&self, filter: usize) -> usize {
+    /// The window's of a place of the output, vertical and horizontal.
+    pub(super) fn position(&self, [y, x]: [usize; 2]) -> Position {
+        let [stride_y, stride_x] = self.window.stride;
+        let [top, left] = self.window.padding;
+        Position {
+            y: (y * stride_y) as isize - top as isize,
+            x: (x * stride_x) as isize - left as isize,
+        }
+    }
+
+    /// Places of the output along an axis, at which windows lie within the input along it.
+    pub(super) fn inside(&self, axis: usize) -> Range<usize> {
+        let axis = axis & 1;
+        let of = |pair: [usize; 2]| pair[axis];
+        let (padding, stride) = (of(self.window.padding), of(self.window.stride).max(1));
+        let reach = (of(self.window.kernel) - 1) * of(self.window.dilation);
+        let (size, places) = (of(self.input_sizes()), of(self.output_sizes()));
+        let start = padding.div_ceil(stride).min(places);
+        let last = (size + padding).checked_sub(reach + 1);
+        let end = last.map_or(0, |last| last / stride + 1);
+        start..end.min(places).max(start)
+    }
+
+    fn input_sizes(&self) -> [usize; 2] {
+        [self.input.height, self.input.width]
+    }
+
+    /// Rows and columns of the output.
+    pub(super) fn output_sizes(&self) -> [usize; 2] {
+        [self.output.height, self.output.width]
+    }
+
+    /// Where a window begins in the input, modulo 2³² or more: before it, perhaps.
+    pub(super) fn place(&self, at: Position) -> usize {
+        ((at.y * self.input.width as isize + at.x) * self.input.channels as isize) as usize
+    }
+
+    /// Elements of the input from one position to the next, down and to the right.
+    pub(super) fn steps(&self) -> [usize; 2] {
+        let [down, right] = self.window.stride;
+        [down * self.input.width, right].map(|places| places * self.input.channels)
+    }
+
+    /// Elements of the input from one tap to the next, down and to the right.
+    pub(super) fn tap_steps(&self) -> [usize; 2] {
+        let [down, right] = self.window.dilation;
+        [down * self.input.width, right].map(|places| places * self.input.channels)
+    }
+
+    /// A bit for each tap that falls on padding.
+    pub(super) fn padding_taps(&self, at: Position) -> Padded {
+        let mut padded = Padded::default();
+        for (tap, place) in self.taps(at).enumerate() {
+            if place.is_none() {
+                padded[tap / 32 % padded.len()] |= 1 << (tap % 32);
+            }
+        }
+        padded
+    }
+
+    pub(super) fn first_channel(&self, filter: usize) -> usize {
         filter.checked_div(self.group_filters).unwrap_or(0) * self.group_channels
     }
 
@@ -200,111 +256,4 @@ impl<'o, 'a> Conv<'o, 'a> {
         }
         sum
     }
-
-    /// Filter by filter: its weights are decoded once and used at every position.
-    pub(crate) fn coded(&self, x: &[i8], y: &mut [i8], scratch: &mut [i8]) {
-        let table_bytes = self.linear.weights.table_bytes().min(scratch.len());
-        let (tables, entries) = scratch.split_at_mut(table_bytes);
-        let mut reader = self.linear.weights.reader(tables);
-        let (mut biases, mut multipliers) = (self.linear.biases(), self.linear.multipliers());
-        for filter in 0..self.output.channels {
-            let first_channel = self.first_channel(filter);
-            let mut slots = entries.as_chunks_mut().0.iter_mut();
-            let (mut used, mut sum) = (0, 0i32);
-            reader.row(&mut |column, weight| {
-                if let Some(slot) = slots.next() {
-                    *slot = self.entry(column, weight, first_channel).map(|b| b as i8);
-                    used += FILTER_ENTRY_BYTES;
-                    if cfg!(feature = "context") {
-                        // Within i32: at most 2¹⁶ weights.
-                        sum += weight;
-                    }
-                }
-            });
-            let (mut bias, multiplier) = (biases.take(), multipliers.take());
-            if self.linear.is_centred() {
-                bias = bias.wrapping_sub(sum * self.zero_point);
-            }
-            let weights = entries.get(..used).unwrap_or(&[]);
-            let outputs = y
-                .iter_mut()
-                .skip(filter)
-                .step_by(self.output.channels.max(1));
-            for (at, y) in self.positions().zip(outputs) {
-                let accumulator = bias.wrapping_add(self.coded_filter(x, weights, at));
-                *y = self.linear.range.requantize(accumulator, multiplier);
-            }
-        }
-    }
-
-    /// Offset from the window's corner (u16), tap, weight; the image's check bounds all three.
-    fn entry(&self, column: usize, weight: i32, first_channel: usize) -> [u8; FILTER_ENTRY_BYTES] {
-        let tap = column.checked_div(self.group_channels).unwrap_or(0);
-        let channel = column - tap * self.group_channels;
-        let ky = tap.checked_div(self.window.kernel[1]).unwrap_or(0);
-        let kx = tap - ky * self.window.kernel[1];
-        let place = ky * self.window.dilation[0] * self.input.width + kx * self.window.dilation[1];
-        let offset = place * self.input.channels + first_channel + channel;
-        let [low, high, ..] = offset.to_le_bytes();
-        [low, high, tap as u8, weight as u8]
-    }
-
-    #[inline(always)]
-    fn coded_filter(&self, x: &[i8], entries: &[i8], at: Position) -> i32 {
-        match self.corner(at) {
-            Some(corner) => interior(x.get(corner..).unwrap_or(&[]), entries),
-            None => self.border(x, entries, at),
-        }
-    }
-
-    /// At a border each weight asks whether its tap is padding.
-    fn border(&self, x: &[i8], entries: &[i8], at: Position) -> i32 {
-        let padding = self.padding_taps(at);
-        let corner = (at.y * self.input.width as isize + at.x) * self.input.channels as isize;
-        let product = |entry: &[i8; FILTER_ENTRY_BYTES]| {
-            let [offset, tap, weight] = fields(entry);
-            let padded = padding[tap / 32 % padding.len()] >> (tap % 32) & 1 == 1;
-            let value = x
-                .get((corner + offset as isize) as usize)
-                .copied()
-                .unwrap_or(0) as i32;
-            (if padded { self.zero_point } else { value }) * weight as i8 as i32
-        };
-        let (entries, _) = entries.as_chunks();
-        entries.iter().map(product).fold(0, i32::wrapping_add)
-    }
-
-    /// A bit for each tap that falls on padding.
-    fn padding_taps(&self, at: Position) -> [u32; MAX_TAPS / 32] {
-        let [height, width] = self.window.kernel;
-        let mut mask = [0; MAX_TAPS / 32];
-        for tap in 0..height * width {
-            let ky = tap / width.max(1);
-            if self.tap(at, ky, tap - ky * width).is_none() {
-                mask[tap / 32 % (MAX_TAPS / 32)] |= 1 << (tap % 32);
-            }
-        }
-        mask
-    }
-}
-
-#[inline(always)]
-fn interior(x: &[i8], entries: &[i8]) -> i32 {
-    let product = |entry: &[i8; FILTER_ENTRY_BYTES]| {
-        let [offset, _, weight] = fields(entry);
-        x.get(offset).copied().unwrap_or(0) as i32 * weight as i8 as i32
-    };
-    let (entries, _) = entries.as_chunks();
-    entries.iter().map(product).fold(0, i32::wrapping_add)
-}
-
-/// Offset, tap and weight (as u8) of an entry.
-#[inline(always)]
-fn fields(entry: &[i8; FILTER_ENTRY_BYTES]) -> [usize; 3] {
-    let word = u32::from_le_bytes(entry.map(|byte| byte as u8));
-    [
-        (word & 0xffff) as usize,
-        (word >> 16 & 0xff) as usize,
-        (word >> 24) as usize,
-    ]
 }

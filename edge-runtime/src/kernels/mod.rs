@@ -1,6 +1,7 @@
 //! Portable kernels, one file an operator.
 
 mod channels;
+mod coded;
 mod conv;
 mod dense;
 mod elementwise;
@@ -16,6 +17,7 @@ mod wide;
 use core::cell::Cell;
 
 pub(crate) use channels::{arg_max, log_softmax, p_relu, softmax};
+pub(crate) use coded::coded;
 pub(crate) use conv::Conv;
 pub(crate) use dense::dense;
 pub(crate) use elementwise::{clamp, look_up};

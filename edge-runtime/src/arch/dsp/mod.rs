@@ -4,6 +4,7 @@
 
 #[cfg(feature = "panels")]
 pub(super) mod panels;
+pub(super) mod sparse;
 
 use super::portable;
 use core::arch::asm;

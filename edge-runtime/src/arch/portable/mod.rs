@@ -1,7 +1,11 @@
 //! In plain Rust: the oracle.
 
+#![allow(unsafe_code)]
+
 #[cfg(feature = "panels")]
 pub(super) mod panels;
+#[cfg(not(dsp))]
+pub(super) mod sparse;
 
 use core::cell::Cell;
 
