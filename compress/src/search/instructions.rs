@@ -16,16 +16,17 @@ use crate::program::{Kind, Linear, Operator, Program};
 use no_std_core::Model;
 use no_std_core::operator::Window;
 use no_std_core::panels::{COLUMNS, Layout, ROWS};
+use no_std_core::tensor::Shape;
 use no_std_core::weights::{Positions, TABLE_BITS, Values, Weights};
 
 /// Kinds of work, each counted by what it is named after.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 24] = [
     "products of plain dense rows",
     "products of plain convolutions",
     "products of plain convolutions by channel",
     "runs of taps under plain windows",
     "products of coded dense weights",
-    "products of coded filters",
+    "products of coded filters within the input",
     "symbols decoded by Huffman codes",
     "symbols whose Huffman codes are longer than the look-up table's",
     "symbols of fixed width",
@@ -41,15 +42,20 @@ pub const KINDS: [&str; 21] = [
     "panels made outputs",
     "elements gathered for panels",
     "taps of four channels",
+    "sums of coded filters made outputs",
+    "products of coded filters at the border",
+    "lines of positions of coded filters",
 ];
 
-/// Instructions for one piece of each kind of work. Forty images (dense, convolutional, by channel,
-/// residual; plain, packed, Huffman-coded, pruned) were within a quarter of what was counted, most within
-/// a tenth. What a form's symbols cost beside their products cannot be told apart where one goes with
-/// the other; too few elements of other operators were among them to be fitted: ten are assumed, and for what range codes and hashes take beside that fifteen and forty.
+/// Instructions for one piece of each kind of work. Of fifty-two images (dense, convolutional, by channel,
+/// residual; plain, packed, Huffman-coded, pruned, hashed) all but two were within a fifth of what was counted, most
+/// within a tenth, and those two within 26 %. What a form's symbols cost beside their products cannot be told apart
+/// where one goes with the other. Too few elements of other operators were among them to be fitted: ten are assumed,
+/// and for an operator itself 500; plain rows and windows that no panel can hold cost what they did when there were no
+/// panels.
 pub const COSTS: [f64; KINDS.len()] = [
-    4.18, 4.56, 0.0, 230.78, 63.21, 11.56, 5.43, 359.62, 0.0, 6.39, 171.93, 5.02, 10.0, 0.0, 15.0,
-    40.0, 80.0, 18.0, 60.0, 2.0, 13.0,
+    4.0, 4.56, 0.0, 230.78, 55.5, 3.0, 0.0, 513.0, 6.6, 28.3, 82.6, 0.6, 10.0, 500.0, 205.0, 38.0,
+    53.7, 17.2, 67.3, 7.5, 18.9, 69.1, 11.1, 100.0,
 ];
 
 /// Pieces of work by kind.
@@ -93,12 +99,13 @@ fn operator(program: &Program, op: &Operator, forms: &[Weights], work: &mut Work
                         .map_or(0, |p| p.scratch_bytes(linear.rows, window.taps()));
                     work[19] += places * patch as f64;
                 }
-                matrix(linear, form, (places, *groups > 1), false, work);
+                let windows = Windows::of(window, &program.tensors[op.input].shape, output);
+                matrix(linear, form, (places, *groups > 1), Some(&windows), work);
             }
         }
         Kind::Dense(linear) => {
             for form in forms {
-                matrix(linear, form, (places, false), true, work);
+                matrix(linear, form, (places, false), None, work);
             }
         }
         Kind::Recurrent(_) => {
@@ -106,7 +113,7 @@ fn operator(program: &Program, op: &Operator, forms: &[Weights], work: &mut Work
             let steps = program.tensors[op.input].shape.width as f64;
             for (linear, form) in op.kind.linears().into_iter().zip(forms) {
                 let mut once = [0.0; KINDS.len()];
-                matrix(linear, form, (1.0, false), true, &mut once);
+                matrix(linear, form, (1.0, false), None, &mut once);
                 work.iter_mut()
                     .zip(once)
                     .for_each(|(sum, n)| *sum += steps * n);
@@ -129,14 +136,63 @@ fn under(window: &Window) -> f64 {
     window.kernel.iter().map(|&k| k as f64).product()
 }
 
-/// A matrix used at so many places; `dense` ones are decoded at each, filters once.
+/// Windows under which a coded filter is multiplied, four at once: the last four of a line are among those before
+/// where there are not as many left, and one alone takes as long as four.
+struct Windows {
+    inside: f64,
+    at_border: f64,
+    lines: f64,
+}
+
+impl Windows {
+    /// As a runtime goes through them.
+    fn of(window: &Window, input: &Shape, output: &Shape) -> Self {
+        let sizes = [output.height, output.width];
+        let inside = [0, 1].map(|axis| inside(window, input, sizes, axis));
+        if inside == sizes && window.stride[0] * input.width == window.stride[1] * output.width {
+            return Self {
+                inside: fours(sizes[0] * sizes[1]),
+                at_border: 0.0,
+                lines: 1.0,
+            };
+        }
+        let along = usize::from(inside[1] >= inside[0]);
+        let [long, short] = [inside[along], inside[1 - along]];
+        let outside = [along, 1 - along].map(|axis| (sizes[axis] - inside[axis]) as f64);
+        Self {
+            inside: short as f64 * fours(long),
+            at_border: outside[1] * fours(long)
+                + outside[0] * (fours(short) + outside[1] * fours(1)),
+            lines: sizes[1 - along] as f64 + outside[0] * (1.0 + outside[1]),
+        }
+    }
+}
+
+/// Places along an axis at which windows lie within the input.
+fn inside(window: &Window, input: &Shape, sizes: [usize; 2], axis: usize) -> usize {
+    let size = [input.height, input.width][axis];
+    let lies_within = |place: &usize| {
+        let start = place * window.stride[axis];
+        let end = start + (window.kernel[axis] - 1) * window.dilation[axis];
+        start >= window.padding[axis] && end < size + window.padding[axis]
+    };
+    (0..sizes[axis]).filter(lies_within).count()
+}
+
+fn fours(count: usize) -> f64 {
+    let times = if count < 4 { count } else { count.div_ceil(4) };
+    4.0 * times as f64
+}
+
+/// A matrix used at so many places; without `windows` it is a dense layer's and decoded at each, filters are once.
 fn matrix(
     linear: &Linear,
     form: &Weights,
     (places, by_channel): (f64, bool),
-    dense: bool,
+    windows: Option<&Windows>,
     work: &mut Work,
 ) {
+    let dense = windows.is_none();
     if let Some(panels) = form.panels() {
         let count = linear.rows.div_ceil(ROWS) as f64;
         match panels.layout {
@@ -148,7 +204,8 @@ fn matrix(
     }
     let all = linear.weights.len() as f64;
     let living = linear.weights.iter().filter(|w| **w != 0).count() as f64;
-    work[10] += linear.rows as f64 * places;
+    let coded_filters = !dense && !form.is_plain();
+    work[if coded_filters { 21 } else { 10 }] += linear.rows as f64 * places;
     if form.is_plain() {
         let kind = match (dense, by_channel) {
             (true, _) => 0,
@@ -164,13 +221,21 @@ fn matrix(
         let coded = matches!(form.values, Values::Huffman(_));
         let each = if coded { 2.0 } else { 1.0 } * if dense { places } else { 1.0 };
         work[16] += indices as f64 * each;
-        work[if dense { 0 } else { 5 }] += all * places;
+        products(all, places, windows, 0, work);
         return;
     }
-    let everywhere = matches!(form.positions, Positions::Every | Positions::Hashed(_));
+    if form.is_hashed() {
+        work[15] += all * if dense { places } else { 1.0 };
+        if windows.is_some() {
+            products(all, places, windows, 0, work);
+        }
+        return;
+    }
+    let everywhere = matches!(form.positions, Positions::Every);
     let visited = if everywhere { all } else { living };
     let decoded = if dense { places } else { 1.0 };
-    work[if dense { 4 } else { 5 }] += visited * places;
+    work[23] += linear.rows as f64 * windows.map_or(0.0, |w| w.lines);
+    products(visited, places, windows, 4, work);
     if matches!(form.values, Values::Huffman(_)) {
         let long = rare(linear, everywhere) * decoded;
         work[6] += visited * decoded - long;
@@ -182,8 +247,18 @@ fn matrix(
         Positions::Runs(_) => work[6] += living * decoded,
         Positions::Bitmap => work[9] += (all - living) * decoded,
         Positions::Context(_) => work[14] += all * decoded,
-        Positions::Hashed(_) => work[15] += all * decoded,
-        Positions::Every | Positions::Vectors(_) | Positions::Panels(_) => {}
+        _ => {}
+    }
+}
+
+/// Those with so many weights: at so many places of a dense layer, or under a filter's windows.
+fn products(weights: f64, places: f64, windows: Option<&Windows>, dense: usize, work: &mut Work) {
+    match windows {
+        Some(windows) => {
+            work[5] += weights * windows.inside;
+            work[22] += weights * windows.at_border;
+        }
+        None => work[dense] += weights * places,
     }
 }
 

@@ -104,18 +104,17 @@ struct Areas {
     sizes: [usize; 2],
     /// Those of windows that lie within the input.
     inside: [Range<usize>; 2],
-    /// The axis that lines follow where windows are inside.
+    /// The axis that lines follow where windows are inside: the one along which there are more.
     along: usize,
 }
 
 impl Areas {
     fn new(conv: &Conv) -> Self {
         let inside = [conv.inside(0), conv.inside(1)];
-        let wide_enough = inside[1].len() >= WINDOWS || inside[0].len() < WINDOWS;
         Self {
             sizes: conv.output_sizes(),
+            along: usize::from(inside[1].len() >= inside[0].len()),
             inside,
-            along: usize::from(wide_enough),
         }
     }
 
@@ -142,6 +141,12 @@ impl Layer<'_, '_, '_, '_> {
             _ => [there, here],
         };
         let inside = &areas.inside;
+        let [height, width] = areas.sizes;
+        let [down, right] = self.conv.steps();
+        if down == width * right && *inside == [0..height, 0..width] {
+            // Rows follow each other as columns do.
+            return self.line([0, 0], 1, height * width, false, x, y);
+        }
         for there in 0..areas.sizes[across & 1] {
             let at_border = !inside[across & 1].contains(&there);
             let Range { start, end } = inside[along & 1].clone();
