@@ -24,7 +24,8 @@ fn generate() -> Result<(), String> {
     println!("cargo::rustc-link-search={}", out.display());
     write(&out.join("memory.x"), &variable("PITH_MCU_MEMORY")?)?;
     write(&out.join("board.rs"), &board()?)?;
-    if env::var_os("CARGO_FEATURE_MODEL").is_some() {
+    let holds_image = ["CARGO_FEATURE_MODEL", "CARGO_FEATURE_STARTUP"];
+    if holds_image.iter().any(|name| env::var_os(name).is_some()) {
         write(&out.join("model.rs"), &model()?)?;
     }
     Ok(())

@@ -40,6 +40,8 @@ trait Run {
 use audio::serve_session;
 #[cfg(feature = "model")]
 pub use model::serve_with;
+#[cfg(feature = "startup")]
+pub use startup::serve_with;
 
 /// Serves the session alone.
 #[cfg(all(feature = "model", not(feature = "audio")))]
@@ -53,20 +55,24 @@ fn serve_session(
     Some(())
 }
 
+#[cfg(any(feature = "model", feature = "startup"))]
+mod image {
+    #[repr(align(8))]
+    pub struct Aligned<T>(pub T);
+
+    include!(concat!(env!("OUT_DIR"), "/model.rs"));
+
+    pub static mut ARENA: Aligned<[i8; ARENA_BYTES]> = Aligned([0; ARENA_BYTES]);
+}
+
 /// The image, on the runtime.
 #[cfg(feature = "model")]
 mod model {
+    use super::image::{ARENA, IMAGE};
     use super::{Routine, Run, Subject, Timed, run, serve_session};
     use crate::stack::Stack;
     use edge_runtime::Session;
     use no_std_core::Model;
-
-    #[repr(align(8))]
-    pub struct Aligned<T>(T);
-
-    include!(concat!(env!("OUT_DIR"), "/model.rs"));
-
-    static mut ARENA: Aligned<[i8; ARENA_BYTES]> = Aligned([0; ARENA_BYTES]);
 
     /// Serves the session, unless the image is refused.
     pub fn serve_with(stack: Stack) -> bool {
@@ -102,10 +108,65 @@ mod model {
     }
 }
 
+/// The image read, checked and given its memory, which is what comes before a first inference.
+#[cfg(feature = "startup")]
+mod startup {
+    use super::image::{ARENA, IMAGE};
+    use super::{Routine, Run, Subject, Timed, run};
+    use crate::serve;
+    use crate::stack::Stack;
+    use core::hint::black_box;
+    use edge_runtime::Session;
+    use no_std_core::Model;
+
+    pub struct Startup {
+        arena: &'static mut [i8],
+        /// That of the session's input, which tells that start-up came to its end.
+        length: [i8; 4],
+    }
+
+    pub fn serve_with(stack: Stack) -> bool {
+        // SAFETY: called once, from `main`, so this is the only reference to the arena.
+        let arena = unsafe { &mut (*(&raw mut ARENA)).0 };
+        let mut startup = Startup {
+            arena,
+            length: [0; 4],
+        };
+        serve(&mut startup, stack);
+        true
+    }
+
+    impl Run for Startup {
+        fn run(&mut self) {
+            let Ok(model) = Model::parse(&IMAGE.0) else {
+                return;
+            };
+            if let Ok(mut session) = Session::new(&model, self.arena) {
+                let length = black_box(&mut session).input_mut().len() as u32;
+                self.length = length.to_le_bytes().map(|byte| byte as i8);
+            }
+        }
+    }
+
+    impl Timed for Startup {
+        const ROUTINE: Routine = run::<Self>;
+    }
+
+    impl Subject for Startup {
+        fn input(&mut self) -> &mut [i8] {
+            &mut self.length
+        }
+
+        fn output(&self) -> &[i8] {
+            &self.length
+        }
+    }
+}
+
 /// The image behind the front end that its metadata describe.
 #[cfg(feature = "audio")]
 mod audio {
-    use super::model::{HALVES, WORDS};
+    use super::image::{HALVES, WORDS};
     use super::{Routine, Run, Subject, Timed, run};
     use crate::inputs::Inputs;
     use crate::stack::Stack;
@@ -179,11 +240,11 @@ mod audio {
     }
 }
 
-#[cfg(not(any(feature = "model", feature = "known")))]
+#[cfg(not(any(feature = "model", feature = "startup", feature = "known")))]
 pub use empty::serve_with;
 
 /// Nothing, but not so that the compiler knows: its firmware holds the whole harness.
-#[cfg(not(any(feature = "model", feature = "known")))]
+#[cfg(not(any(feature = "model", feature = "startup", feature = "known")))]
 mod empty {
     use super::{Routine, Run, Subject, Timed, run};
     use crate::serve;

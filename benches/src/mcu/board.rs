@@ -1,9 +1,12 @@
 //! The emulated boards: one a core, with their memory maps and timers.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A Cortex-M core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Core {
     /// Armv6-M, no division; its code runs on the board of the M3.

@@ -14,6 +14,13 @@ pub enum Subject<'a> {
     Empty,
     /// A loop of known length.
     Known,
+    /// The reading and checking of an image and the setting up of a session, each time anew.
+    Startup {
+        /// Its file.
+        path: &'a Path,
+        /// What the file holds.
+        bytes: &'a [u8],
+    },
     /// An image.
     Model {
         /// Its file.
@@ -160,16 +167,25 @@ fn describe_subject(
     match subject {
         Subject::Empty => Ok(vec![]),
         Subject::Known => Ok(vec!["known"]),
+        Subject::Startup { path, bytes } => with_image(command, path, bytes, "startup"),
         Subject::Model { path, bytes, audio } => {
-            let path = path.canonicalize().map_err(McuError::file(path))?;
-            let crc = no_std_core::crc32(bytes);
-            command
-                .env("PITH_MCU_IMAGE", path)
-                .env("PITH_MCU_IMAGE_CRC", format!("{crc:08x}"));
-            let subject = if audio { "audio" } else { "model" };
-            Ok(families(bytes).into_iter().chain([subject]).collect())
+            with_image(command, path, bytes, if audio { "audio" } else { "model" })
         }
     }
+}
+
+fn with_image(
+    command: &mut Command,
+    path: &Path,
+    bytes: &[u8],
+    subject: &'static str,
+) -> Result<Vec<&'static str>, McuError> {
+    let path = path.canonicalize().map_err(McuError::file(path))?;
+    let crc = no_std_core::crc32(bytes);
+    command
+        .env("PITH_MCU_IMAGE", path)
+        .env("PITH_MCU_IMAGE_CRC", format!("{crc:08x}"));
+    Ok(families(bytes).into_iter().chain([subject]).collect())
 }
 
 /// What the runtime must be built with to know the image's operators.

@@ -1,10 +1,15 @@
 //! The measurement as a whole.
 
-use crate::mcu::{Core, Emulator, Firmware, Inference, Inputs, McuError, Memory, Subject, twin};
+use crate::mcu::{
+    Core, Emulator, Firmware, Inference, Inputs, McuError, Memory, Run, Subject, twin,
+};
 use edge_runtime::frontend::{Parameters, Workspace};
 use no_std_core::Model;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How to measure.
@@ -25,6 +30,8 @@ pub struct Measurement {
     pub core: Core,
     /// Instructions of the second inference, exactly.
     pub instructions: u64,
+    /// Instructions of reading and checking the image and of setting a session up, exactly.
+    pub startup_instructions: u64,
     /// Multiply-accumulates of the dense network.
     pub macs: u32,
     /// Linked code and constants, less the image and less a firmware with the same start-up and
@@ -47,6 +54,14 @@ pub struct Measurement {
     /// Where inputs are clips of sound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub front_end: Option<FrontEndCost>,
+}
+
+impl Measurement {
+    /// The image's name without folder and extension.
+    pub fn short_name(&self) -> &str {
+        let stem = Path::new(&self.model).file_stem().and_then(OsStr::to_str);
+        stem.unwrap_or(&self.model)
+    }
 }
 
 /// What making the input of sound costs.
@@ -80,7 +95,8 @@ impl FrontEndCost {
 const GUARD: u32 = 32;
 
 /// Builds the firmware twice: with ample memory to learn what it needs, then with just that (its
-/// statics, the deepest stack and a guard of 32 bytes), which is what is measured and compared.
+/// statics, the deepest stack and a guard of 32 bytes), which is what is measured and compared. One that
+/// only starts up is built apart, so that measuring this changes nothing of the other's code.
 ///
 /// # Errors
 /// When a tool is missing, the firmware does not build or run, or an output differs from the
@@ -98,26 +114,20 @@ pub fn measure(
         source,
     })?;
     let inputs = inputs(&model)?;
-    let emulator = Emulator::find(options.timeout)?;
-    let build = |subject, memory| Firmware::build(core, subject, memory, options.prove_no_panic);
-    let subject = Subject::Model {
+    let case = Case {
         path,
         bytes: &bytes,
-        audio: inputs.is_sound(),
+        name: &name,
+        core,
+        emulator: Emulator::find(options.timeout)?,
+        prove_no_panic: options.prove_no_panic,
     };
-
-    let ample = build(subject, Memory::ample(core))?;
-    let trial = emulator.run(&ample, &inputs.first(), &name)?;
-    let tight = Memory {
-        stack: (trial.reach + GUARD).next_multiple_of(8),
-        statics: ample.sizes.statics as u32,
-    };
-    let firmware = build(subject, tight)?;
-    let run = emulator.run(&firmware, &inputs, &name)?;
+    let (firmware, run) = case.run(&inputs)?;
     let outputs = twin::outputs(&model, &inputs);
     twin::compare(&run, &inputs, &outputs, &name, core.name())?;
+    let startup_instructions = case.start_up(&model)?;
+    let empty = case.empty_flash()?;
 
-    let empty = build(Subject::Empty, Memory::ample(core))?;
     let second = run.inferences.get(1);
     let front_end = FrontEndCost::of(&model, second);
     let workspace = front_end.as_ref().map_or(0, |f| f.workspace_bytes);
@@ -125,8 +135,9 @@ pub fn measure(
         model: name,
         core,
         instructions: second.map_or(0, |inference| inference.instructions),
+        startup_instructions,
         macs: model.macs(),
-        code_bytes: (firmware.sizes.flash - bytes.len() as u64).saturating_sub(empty.sizes.flash),
+        code_bytes: (firmware.sizes.flash - bytes.len() as u64).saturating_sub(empty),
         image_bytes: bytes.len(),
         arena_bytes: model.arena_bytes(),
         stack_bytes: run.stack,
@@ -136,4 +147,78 @@ pub fn measure(
         inputs_compared: inputs.count(),
         front_end,
     })
+}
+
+/// An image on a core.
+struct Case<'a> {
+    path: &'a Path,
+    bytes: &'a [u8],
+    name: &'a str,
+    core: Core,
+    emulator: Emulator,
+    prove_no_panic: bool,
+}
+
+impl Case<'_> {
+    fn build(&self, subject: Subject, memory: Memory) -> Result<Firmware, McuError> {
+        Firmware::build(self.core, subject, memory, self.prove_no_panic)
+    }
+
+    fn build_ample(&self, subject: Subject) -> Result<Firmware, McuError> {
+        self.build(subject, Memory::ample(self.core))
+    }
+
+    /// The firmware with just the memory it needs, on all inputs.
+    fn run(&self, inputs: &Inputs) -> Result<(Firmware, Run), McuError> {
+        let subject = Subject::Model {
+            path: self.path,
+            bytes: self.bytes,
+            audio: inputs.is_sound(),
+        };
+        let ample = self.build_ample(subject)?;
+        let trial = self.emulator.run(&ample, &inputs.first(), self.name)?;
+        let tight = Memory {
+            stack: (trial.reach + GUARD).next_multiple_of(8),
+            statics: ample.sizes.statics as u32,
+        };
+        let firmware = self.build(subject, tight)?;
+        let run = self.emulator.run(&firmware, inputs, self.name)?;
+        Ok((firmware, run))
+    }
+
+    /// Bytes of a firmware that runs nothing, built once for all images.
+    fn empty_flash(&self) -> Result<u64, McuError> {
+        static BUILT: Mutex<BTreeMap<(Core, bool), u64>> = Mutex::new(BTreeMap::new());
+        let built = || BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (self.core, self.prove_no_panic);
+        let known = built().get(&key).copied();
+        if let Some(flash) = known {
+            return Ok(flash);
+        }
+        let flash = self.build_ample(Subject::Empty)?.sizes.flash;
+        built().insert(key, flash);
+        Ok(flash)
+    }
+
+    /// Instructions of the second start.
+    fn start_up(&self, model: &Model) -> Result<u64, McuError> {
+        let subject = Subject::Startup {
+            path: self.path,
+            bytes: self.bytes,
+        };
+        let firmware = self.build_ample(subject)?;
+        let nothing = Inputs::new(4, vec![0; 4]);
+        let run = self.emulator.run(&firmware, &nothing, self.name)?;
+        // A start that came to its end leaves the length of the session's input.
+        let length = (model.input().bytes() as u32).to_le_bytes();
+        let second = run.inferences.get(1);
+        let started = second.filter(|start| start.output == length.map(|byte| byte as i8));
+        started
+            .map(|start| start.instructions)
+            .ok_or_else(|| McuError::Stopped {
+                name: self.name.to_owned(),
+                core: self.core.to_string(),
+                reason: "the device's reader refused the image".to_owned(),
+            })
+    }
 }
