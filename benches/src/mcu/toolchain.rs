@@ -35,6 +35,21 @@ impl Toolchain {
         }
     }
 
+    /// The compiler's name, version and commit.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn compiler(self) -> Result<String, McuError> {
+        let program = match self {
+            Self::Installed => "rustc",
+            Self::LibrarySource => DEBIAN_RUSTC,
+        };
+        output_of(program, &["--version"]).ok_or_else(|| McuError::Start {
+            program: program.to_owned(),
+            source: std::io::Error::other("it does not tell its version"),
+        })
+    }
+
     /// `cargo build --target …`, to which the caller adds what to build; `flags` go to rustc.
     pub fn build_command(self, triple: &str, flags: &[String]) -> Command {
         let mut flags = flags.to_vec();

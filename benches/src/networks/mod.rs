@@ -14,6 +14,7 @@ use crate::mcu::Core::{self, M0, M3, M4, M55};
 use architectures::*;
 use builder::Builder;
 use compress::encode::{Coding, EncodeError, encode};
+use compress::program::Program;
 use weights::Weights;
 
 /// A network by name.
@@ -37,9 +38,18 @@ impl Network {
     /// # Errors
     /// When the network is beyond what an image can hold, which none of these is.
     pub fn image(&self) -> Result<Vec<u8>, EncodeError> {
+        encode(&self.program(), self.coding).map(|encoded| encoded.bytes)
+    }
+
+    /// Its dense multiply-accumulates.
+    pub fn macs(&self) -> u64 {
+        self.program().macs
+    }
+
+    fn program(&self) -> Program {
         let mut builder = Builder::new(self.weights);
         let output = (self.build)(&mut builder);
-        encode(&builder.finish(output), self.coding).map(|encoded| encoded.bytes)
+        builder.finish(output)
     }
 
     /// CMSIS-NN's instructions, where they were counted.

@@ -1,17 +1,21 @@
 //! `mcu`: what an image costs on an emulated microcontroller, and whether its integers are the
 //! host's.
 
+mod page;
+
+use benches::budgets;
 use benches::mcu::{
-    Core, FrontEndCost, Inputs, McuError, Measurement, Options, measure, target_folder,
+    Core, Inputs, McuError, Measurement, Options, Toolchain, measure, target_folder,
 };
 use benches::networks::NETWORKS;
 use clap::Parser;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 use tempfile::NamedTempFile;
-use trainer::command::{self, Failure, print};
+use trainer::command::{self, Failure};
 
 /// Runs images on an emulated Cortex-M core: instructions (exact, of the second inference), flash,
 /// RAM, and the integers, which must be the host's to the unit.
@@ -24,7 +28,8 @@ Examples:
   mcu model.pith --core m0 --input x.npy --json
   mcu digits.pith --wav 7_theo_0.wav          the front end on the device, from samples
   mcu folder --all
-  mcu --all          the networks that CMSIS-NN was measured on"
+  mcu --all          the networks that CMSIS-NN was measured on, on every core
+  mcu --all --budgets benches/budgets.toml    and writes what they may cost"
 )]
 struct Arguments {
     /// Images, or folders of them; without any, and with --all, the networks that CMSIS-NN was
@@ -57,6 +62,15 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
+    /// Write what the built-in networks cost to this file; the tests hold the project to it.
+    #[arg(
+        long,
+        value_name = "FILE.toml",
+        requires = "all",
+        conflicts_with = "models"
+    )]
+    budgets: Option<PathBuf>,
+
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -85,24 +99,46 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         core => vec![core.unwrap_or(Core::M4)],
     };
     let single = models.len() == 1 && cores.len() == 1;
-    let mut all = Vec::new();
     if !single && !arguments.json {
-        print_heading()?;
+        page::print_heading()?;
     }
+    let mut all = Vec::new();
     for model in &models {
-        for &core in &cores {
-            let measurement = one(arguments, model, core)?;
+        for measurement in on_each(arguments, model, &cores) {
+            let measurement = measurement?;
             match (arguments.json, single) {
-                (true, _) => all.push(measurement),
-                (false, true) => print_page(&measurement)?,
-                (false, false) => print_row(&measurement)?,
+                (true, _) => {}
+                (false, true) => page::print_page(&measurement)?,
+                (false, false) => page::print_row(&measurement)?,
             }
+            all.push(measurement);
         }
     }
     if arguments.json {
-        print_json(&all, single)?;
+        page::print_json(&all, single)?;
+    }
+    if let Some(path) = &arguments.budgets {
+        let compiler = Toolchain::find(Core::M4.board().triple)?.compiler()?;
+        std::fs::write(path, budgets::text(&compiler, &all))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
+}
+
+/// All cores at once: each has a folder of its own to build in.
+fn on_each(
+    arguments: &Arguments,
+    model: &Path,
+    cores: &[Core],
+) -> Vec<Result<Measurement, McuError>> {
+    thread::scope(|scope| {
+        let start = |&core| scope.spawn(move || one(arguments, model, core));
+        let started: Vec<_> = cores.iter().map(start).collect();
+        let joined = started.into_iter().map(thread::ScopedJoinHandle::join);
+        joined
+            .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 fn one(arguments: &Arguments, model: &Path, core: Core) -> Result<Measurement, McuError> {
@@ -161,90 +197,4 @@ fn images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         images.append(&mut found);
     }
     Ok(images)
-}
-
-fn print_json(all: &[Measurement], single: bool) -> Result<(), Failure> {
-    let text = match all {
-        [measurement] if single => serde_json::to_string_pretty(measurement)?,
-        _ => serde_json::to_string_pretty(all)?,
-    };
-    print(text)
-}
-
-fn print_page(m: &Measurement) -> Result<(), Failure> {
-    print(format_args!(
-        "{} on the emulated {}\n  \
-           instructions  {} ({:.2} per MAC, {} MACs)\n  \
-           flash         code {}, image {} bytes\n  \
-           RAM           static {}, arena {}, stack {} bytes\n  \
-           output        {:?}\n  \
-           {}equal to the host's on {} input(s)",
-        m.model,
-        m.core,
-        m.instructions,
-        per_mac(m),
-        m.macs,
-        m.code_bytes,
-        m.image_bytes,
-        m.static_bytes,
-        m.arena_bytes,
-        m.stack_bytes,
-        m.output,
-        m.front_end
-            .as_ref()
-            .map_or_else(String::new, front_end_line),
-        m.inputs_compared
-    ))
-}
-
-fn front_end_line(f: &FrontEndCost) -> String {
-    format!(
-        "front end     {} instructions for {} frames, workspace {} bytes\n  ",
-        f.instructions, f.frames, f.workspace_bytes
-    )
-}
-
-fn print_heading() -> Result<(), Failure> {
-    print(format_args!(
-        "{:<20} {:>4} {:>12} {:>7} {:>12} {:>6} {:>8} {:>6} {:>8} {:>6} {:>6}",
-        "model",
-        "core",
-        "instructions",
-        "per MAC",
-        "CMSIS-NN",
-        "code",
-        "image",
-        "static",
-        "arena",
-        "stack",
-        "equal"
-    ))
-}
-
-fn print_row(m: &Measurement) -> Result<(), Failure> {
-    let stem = Path::new(&m.model).file_stem().unwrap_or_default();
-    let name = stem.to_string_lossy();
-    let cmsis_nn = NETWORKS
-        .iter()
-        .find(|network| network.name == name)
-        .and_then(|network| network.cmsis_nn_on(m.core))
-        .map_or("-".to_owned(), |count| count.to_string());
-    print(format_args!(
-        "{:<20} {:>4} {:>12} {:>7.2} {:>12} {:>6} {:>8} {:>6} {:>8} {:>6} {:>6}",
-        name,
-        m.core,
-        m.instructions,
-        per_mac(m),
-        cmsis_nn,
-        m.code_bytes,
-        m.image_bytes,
-        m.static_bytes,
-        m.arena_bytes,
-        m.stack_bytes,
-        m.inputs_compared
-    ))
-}
-
-fn per_mac(m: &Measurement) -> f64 {
-    m.instructions as f64 / m.macs.max(1) as f64
 }
