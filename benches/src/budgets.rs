@@ -171,6 +171,7 @@ mod tests {
             output: vec![],
             matches_host: true,
             inputs_compared: 1,
+            estimated_cycles: None,
             front_end: None,
         }
     }

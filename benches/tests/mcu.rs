@@ -4,7 +4,9 @@
 
 mod common;
 
-use benches::mcu::{Core, Emulator, Firmware, Inputs, McuError, Memory, Options, Subject, measure};
+use benches::mcu::{
+    Core, Emulator, Firmware, Inputs, McuError, Memory, Options, Subject, estimate, measure,
+};
 use benches::networks;
 use common::{TIMEOUT, unless_missing};
 use compress::encode::{Coding, encode};
@@ -59,6 +61,25 @@ fn integers_are_the_hosts_on_every_core() {
         // Every operator, every form of weights with its coder, and panels.
         assert!(measured.code_bytes <= 42_500, "{measured:?}");
     }
+}
+
+/// What was executed is known to the instruction: otherwise there is no estimate.
+#[test]
+fn cycles_are_of_the_instructions_that_the_timer_counts() {
+    let file = image_file();
+    let options = Options {
+        timeout: TIMEOUT,
+        prove_no_panic: true,
+    };
+    let inputs = |model: &no_std_core::Model| Ok(Inputs::random(model, 1, 7));
+    let result = measure(file.path(), Core::M4, inputs, options)
+        .and_then(|measured| Ok((measured, estimate(file.path(), inputs, options)?)));
+    let Some((measured, cycles)) = unless_missing("cycles", result) else {
+        return;
+    };
+    // Every instruction takes a cycle, and a division, the longest, twelve.
+    assert!(measured.instructions < cycles.low && cycles.low < cycles.high);
+    assert!(cycles.high < 12 * measured.instructions);
 }
 
 /// With the forms of weights that an image holds and no family of operators, where a compiler inlines other
@@ -125,6 +146,10 @@ fn sound_is_heard_as_on_the_host() {
             heard.instructions, measured.stack_bytes, measured.code_bytes
         );
         assert_eq!(measured.inputs_compared, clips.len());
+        if core == Core::M4 {
+            let cycles = estimate(file.path(), inputs, options).expect("as many instructions");
+            assert!(measured.instructions < cycles.low, "{cycles:?}");
+        }
         // Of the arena and of the workspace, to eight bytes each.
         assert!(measured.static_bytes < 16, "alignment alone: {measured:?}");
         assert!(

@@ -65,6 +65,19 @@ impl Emulator {
     /// # Errors
     /// When it faults, panics, refuses the image, runs too long, or says something unexpected.
     pub fn run(&self, firmware: &Firmware, inputs: &Inputs, name: &str) -> Result<Run, McuError> {
+        let folder = tempfile::tempdir().map_err(McuError::file(std::env::temp_dir()))?;
+        self.run_in(folder.path(), firmware, inputs, name, &[])
+    }
+
+    /// As [`run`](Self::run), in a folder and with more arguments for QEMU.
+    pub(super) fn run_in(
+        &self,
+        folder: &Path,
+        firmware: &Firmware,
+        inputs: &Inputs,
+        name: &str,
+        arguments: &[String],
+    ) -> Result<Run, McuError> {
         let stopped = |reason: String| McuError::Stopped {
             name: name.to_owned(),
             core: firmware.core.to_string(),
@@ -79,14 +92,15 @@ impl Emulator {
                 board.inputs.length
             )));
         }
-        let folder = tempfile::tempdir().map_err(McuError::file(std::env::temp_dir()))?;
-        write(&folder.path().join(ELF), &firmware.elf)?;
-        write(&folder.path().join(INPUTS), &blob)?;
-        let status = self.emulate(command(firmware, folder.path())?)?;
+        write(&folder.join(ELF), &firmware.elf)?;
+        write(&folder.join(INPUTS), &blob)?;
+        let mut command = command(firmware, folder)?;
+        command.args(arguments);
+        let status = self.emulate(command)?;
         // An emulator that did not come to start leaves none.
-        let report = read(&folder.path().join(REPORT)).unwrap_or_default();
+        let report = read(&folder.join(REPORT)).unwrap_or_default();
         parse(&report, &board.timer).map_err(|reason| {
-            let messages = read(&folder.path().join(MESSAGES)).unwrap_or_default();
+            let messages = read(&folder.join(MESSAGES)).unwrap_or_default();
             stopped(reason.unwrap_or_else(|| self.unfinished(status, &messages)))
         })
     }
@@ -173,7 +187,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), McuError> {
         .map_err(McuError::file(path))
 }
 
-fn read(path: &Path) -> Result<String, McuError> {
+pub(super) fn read(path: &Path) -> Result<String, McuError> {
     std::fs::read(path)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .map_err(McuError::file(path))

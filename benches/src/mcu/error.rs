@@ -82,6 +82,12 @@ pub enum McuError {
         /// Why.
         source: object::read::Error,
     },
+    /// No executed blocks from the emulator's plugin.
+    #[error("the plugin that tells what QEMU executes: {reason}")]
+    Plugin {
+        /// Why.
+        reason: String,
+    },
     /// The emulated program did not reach its end.
     #[error("{name} on {core}: {reason}")]
     Stopped {

@@ -1,7 +1,7 @@
 //! The measurement as a whole.
 
 use crate::mcu::{
-    Core, Emulator, Firmware, Inference, Inputs, McuError, Memory, Run, Subject, twin,
+    Core, Cycles, Emulator, Firmware, Inference, Inputs, McuError, Memory, Run, Subject, twin,
 };
 use edge_runtime::frontend::{Parameters, Workspace};
 use no_std_core::Model;
@@ -51,6 +51,9 @@ pub struct Measurement {
     pub matches_host: bool,
     /// Inputs for which the integers are those of the host.
     pub inputs_compared: usize,
+    /// Of the second inference, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_cycles: Option<Cycles>,
     /// Where inputs are clips of sound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub front_end: Option<FrontEndCost>,
@@ -145,6 +148,7 @@ pub fn measure(
         output: second.map_or(Vec::new(), |inference| inference.output.clone()),
         matches_host: true,
         inputs_compared: inputs.count(),
+        estimated_cycles: None,
         front_end,
     })
 }

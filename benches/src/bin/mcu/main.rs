@@ -5,7 +5,7 @@ mod page;
 
 use benches::budgets;
 use benches::mcu::{
-    Core, Inputs, McuError, Measurement, Options, Toolchain, measure, target_folder,
+    Core, Inputs, McuError, Measurement, Options, Toolchain, estimate, measure, target_folder,
 };
 use benches::networks::NETWORKS;
 use clap::Parser;
@@ -70,6 +70,11 @@ struct Arguments {
         conflicts_with = "models"
     )]
     budgets: Option<PathBuf>,
+
+    /// Estimate cycles too, on the M4, from the instructions executed and Arm's published timings; QEMU must
+    /// take plugins.
+    #[arg(long)]
+    cycles: bool,
 
     /// Print JSON.
     #[arg(long)]
@@ -146,7 +151,16 @@ fn one(arguments: &Arguments, model: &Path, core: Core) -> Result<Measurement, M
         timeout: Duration::from_secs(arguments.timeout),
         prove_no_panic: arguments.prove_no_panic,
     };
-    let inputs = |model: &no_std_core::Model| match &arguments.input {
+    let inputs = |model: &no_std_core::Model| inputs(arguments, model);
+    let mut measurement = measure(model, core, inputs, options)?;
+    if arguments.cycles && core == Core::M4 {
+        measurement.estimated_cycles = Some(estimate(model, inputs, options)?);
+    }
+    Ok(measurement)
+}
+
+fn inputs(arguments: &Arguments, model: &no_std_core::Model) -> Result<Inputs, McuError> {
+    match &arguments.input {
         Some(path) => Inputs::load(path, model),
         None if !arguments.wav.is_empty() => Inputs::listen(&arguments.wav, model),
         None => Ok(Inputs::random(
@@ -154,8 +168,7 @@ fn one(arguments: &Arguments, model: &Path, core: Core) -> Result<Measurement, M
             arguments.random.max(1),
             arguments.seed,
         )),
-    };
-    measure(model, core, inputs, options)
+    }
 }
 
 /// The built-in networks' images, as files.

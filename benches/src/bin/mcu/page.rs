@@ -1,6 +1,6 @@
 //! What is printed.
 
-use benches::mcu::{FrontEndCost, Measurement};
+use benches::mcu::{Cycles, FrontEndCost, Measurement};
 use benches::networks::NETWORKS;
 use trainer::command::{Failure, print};
 
@@ -15,7 +15,7 @@ pub(crate) fn print_json(all: &[Measurement], single: bool) -> Result<(), Failur
 pub(crate) fn print_page(m: &Measurement) -> Result<(), Failure> {
     print(format_args!(
         "{} on the emulated {}\n  \
-           instructions  {} ({:.2} per MAC, {} MACs)\n  \
+           instructions  {} ({:.2} per MAC, {} MACs)\n  {}\
            start-up      {} instructions ({:.2} per byte of the image)\n  \
            flash         code {}, image {} bytes\n  \
            RAM           static {}, arena {}, stack {} bytes\n  \
@@ -26,6 +26,7 @@ pub(crate) fn print_page(m: &Measurement) -> Result<(), Failure> {
         m.instructions,
         per_mac(m),
         m.macs,
+        m.estimated_cycles.map_or_else(String::new, cycles_line),
         m.startup_instructions,
         startup_per_byte(m),
         m.code_bytes,
@@ -41,6 +42,11 @@ pub(crate) fn print_page(m: &Measurement) -> Result<(), Failure> {
     ))
 }
 
+fn cycles_line(cycles: Cycles) -> String {
+    let Cycles { low, high } = cycles;
+    format!("cycles        {low} to {high}, estimated by Arm's timings\n  ")
+}
+
 fn front_end_line(f: &FrontEndCost) -> String {
     format!(
         "front end     {} instructions for {} frames, workspace {} bytes\n  ",
@@ -50,7 +56,7 @@ fn front_end_line(f: &FrontEndCost) -> String {
 
 pub(crate) fn print_heading() -> Result<(), Failure> {
     print(format_args!(
-        "{:<20} {:>4} {:>12} {:>7} {:>11} {:>5} {:>8} {:>8} {:>6} {:>7} {:>6} {:>6} {:>5} {:>5}",
+        "{:<20} {:>4} {:>12} {:>7} {:>11} {:>5} {:>8} {:>8} {:>6} {:>7} {:>6} {:>6} {:>5} {:>5}  {}",
         "model",
         "core",
         "instructions",
@@ -64,14 +70,15 @@ pub(crate) fn print_heading() -> Result<(), Failure> {
         "static",
         "arena",
         "stack",
-        "equal"
+        "equal",
+        "cycles (estimated)"
     ))
 }
 
 pub(crate) fn print_row(m: &Measurement) -> Result<(), Failure> {
     let cmsis_nn = cmsis_nn(m);
     print(format_args!(
-        "{:<20} {:>4} {:>12} {:>7.2} {:>11} {:>5} {:>8} {:>8.2} {:>6} {:>7} {:>6} {:>6} {:>5} {:>5}",
+        "{:<20} {:>4} {:>12} {:>7.2} {:>11} {:>5} {:>8} {:>8.2} {:>6} {:>7} {:>6} {:>6} {:>5} {:>5}  {}",
         m.short_name(),
         m.core,
         m.instructions,
@@ -85,7 +92,8 @@ pub(crate) fn print_row(m: &Measurement) -> Result<(), Failure> {
         m.static_bytes,
         m.arena_bytes,
         m.stack_bytes,
-        m.inputs_compared
+        m.inputs_compared,
+        or_dash(m.estimated_cycles.map(|c| format!("{}-{}", c.low, c.high)))
     ))
 }
 
