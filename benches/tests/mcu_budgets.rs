@@ -1,14 +1,17 @@
-//! What the built-in networks cost is what `budgets.toml` says, to a hundredth.
+//! What the built-in networks cost is what `budgets.toml` says, to a hundredth of the code of its compiler.
 #![allow(clippy::expect_used)]
 
 mod common;
 
-use benches::budgets::{Budget, Budgets, COMMAND};
+use benches::budgets::{Budget, Budgets, COMMAND, TOLERANCE_PERCENT};
 use benches::mcu::{Core, Inputs, McuError, Measurement, Options, Toolchain, measure};
 use benches::networks::{NETWORKS, Network};
 use common::{TIMEOUT, unless_missing};
 use std::io::Write;
 use std::thread;
+
+/// As [`TOLERANCE_PERCENT`], of another compiler's code than the budgets are of.
+const OTHER_COMPILER_PERCENT: u64 = 10;
 
 /// Multiply-accumulates of a network that is measured on more cores than the M4.
 const SMALL: u64 = 300_000;
@@ -36,9 +39,9 @@ fn networks_keep_to_their_budgets() {
 /// What is not within its budget on a core.
 fn held(budgets: &Budgets, core: Core) -> Vec<String> {
     let mut complaints = Vec::new();
-    if !is_same_compiler(budgets, core) {
+    let Some(tolerance) = tolerance(budgets, core) else {
         return complaints;
-    }
+    };
     for network in NETWORKS.iter().filter(|network| is_measured(network, core)) {
         let Some(measured) = unless_missing("budgets", measured(network, core)) else {
             break;
@@ -47,7 +50,7 @@ fn held(budgets: &Budgets, core: Core) -> Vec<String> {
         match budgets.of(name, core) {
             Some(budget) => complaints.extend(
                 budget
-                    .complaints(&Budget::from(&measured))
+                    .complaints(&Budget::from(&measured), tolerance)
                     .iter()
                     .map(|complaint| format!("{name} on {core}: {complaint}")),
             ),
@@ -78,22 +81,20 @@ fn measured(network: &Network, core: Core) -> Result<Measurement, McuError> {
     measure(file.path(), core, inputs, options)
 }
 
-/// Another compiler makes other code: where tests must not be skipped, the budgets must be this one's.
-fn is_same_compiler(budgets: &Budgets, core: Core) -> bool {
+/// How far figures may be from their budgets, in hundredths: another compiler makes other code.
+fn tolerance(budgets: &Budgets, core: Core) -> Option<u64> {
     let compiler = Toolchain::find(core.board().triple).and_then(Toolchain::compiler);
-    let Some(compiler) = unless_missing("budgets", compiler) else {
-        return false;
-    };
-    let is_same = compiler == budgets.compiler;
-    if !is_same {
-        let line = format!(
-            "budgets for {core} are of {}, and this is {compiler}; to write them anew: {COMMAND}",
-            budgets.compiler
-        );
-        assert!(std::env::var_os("CI").is_none(), "{line}");
-        let _ = writeln!(std::io::stderr().lock(), "skipped {line}");
+    let compiler = unless_missing("budgets", compiler)?;
+    if compiler == budgets.compiler {
+        return Some(TOLERANCE_PERCENT);
     }
-    is_same
+    let line = format!(
+        "budgets for {core} are of {}, and this is {compiler}: held within {OTHER_COMPILER_PERCENT} %; to write them \
+         anew: {COMMAND}",
+        budgets.compiler
+    );
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    Some(OTHER_COMPILER_PERCENT)
 }
 
 /// With two or three in a hundred weights left, a network needs fewer instructions than the dense one in
