@@ -1,5 +1,6 @@
 //! Says which processors have two 16-bit products an instruction, for stable Rust does not tell: those of
-//! ARMv7E-M, and of ARMv8-M where the flags name one that has them.
+//! ARMv7E-M, and of ARMv8-M where the flags name one that has them. And whether there are x86-64's kernels, which
+//! the standard library chooses among.
 
 use std::env;
 
@@ -16,5 +17,11 @@ fn main() {
     let armv8 = target.starts_with("thumbv8m.main-") && WITH_DSP.into_iter().any(names);
     if target.starts_with("thumbv7em-") || armv8 {
         println!("cargo::rustc-cfg=dsp");
+    }
+    println!("cargo::rustc-check-cfg=cfg(x86)");
+    let on = |feature| env::var_os(feature).is_some();
+    let host = on("CARGO_FEATURE_STD") && on("CARGO_FEATURE_PANELS");
+    if host && variable("CARGO_CFG_TARGET_ARCH") == "x86_64" {
+        println!("cargo::rustc-cfg=x86");
     }
 }

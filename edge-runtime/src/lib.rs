@@ -46,6 +46,13 @@
 //! image that holds an operator of a family left out is refused when it is parsed
 //! ([`FormatError::LeftOut`](no_std_core::FormatError::LeftOut)).
 //!
+//! # On hosts
+//!
+//! With the feature `std` and on x86-64, weights in panels, plain dense layers and sums run on AVX2 or AVX-512 with
+//! VNNI, which the processor is asked for at run time, and pools go sixteen channels at a time; operators are read
+//! once, and convolutions take memory while they run. [`Session::prepared`] may also keep dense layers' weights in
+//! the order in which they are read fastest. The integers stay those of the portable kernels.
+//!
 //! # Streaming
 //!
 //! A recurrent layer can carry its state from one [`Session::run`] to the next. That state stands at
@@ -54,7 +61,8 @@
 //!
 //! # When can this fail
 //!
-//! [`Session::new`] fails when the arena is too small. Nothing after it fails or panics: all else
+//! [`Session::new`] fails when the arena is too small. Nothing after it fails or panics (where memory is short on a
+//! host, slower kernels do without): all else
 //! was checked when the image was parsed. It is the same with [`frontend::FrontEnd::new`] and its
 //! workspace.
 
@@ -68,6 +76,8 @@ extern crate std;
 mod arch;
 pub mod frontend;
 mod kernels;
+#[cfg(feature = "std")]
+mod operators;
 mod session;
 
 pub use session::{ArenaTooSmall, Session};

@@ -1,4 +1,6 @@
 use crate::kernels;
+#[cfg(feature = "std")]
+use crate::operators::Operators;
 use core::cell::Cell;
 use core::ops::Range;
 use no_std_core::Model;
@@ -12,6 +14,8 @@ use no_std_core::tensor::Tensor;
 pub struct Session<'a, 'm> {
     model: &'m Model<'a>,
     arena: &'m mut [i8],
+    #[cfg(feature = "std")]
+    operators: Operators<'a>,
 }
 
 /// The memory handed to [`Session::new`] does not hold the model's activations.
@@ -45,8 +49,26 @@ impl<'a, 'm> Session<'a, 'm> {
         if given < needed {
             return Err(ArenaTooSmall { needed, given });
         }
-        let mut session = Self { model, arena };
+        let mut session = Self {
+            model,
+            arena,
+            #[cfg(feature = "std")]
+            operators: Operators::of(model),
+        };
         session.reset();
+        Ok(session)
+    }
+
+    /// As [`new`](Self::new), with memory for speed: weights of dense layers are set out once as this processor reads
+    /// them fastest, where there is such an order (x86-64 with AVX2 or more). They take about as much memory again,
+    /// with AVX2 alone twice as much. The integers are the same.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new)'s.
+    #[cfg(feature = "std")]
+    pub fn prepared(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
+        let mut session = Self::new(model, arena)?;
+        session.operators.prepare();
         Ok(session)
     }
 
@@ -79,6 +101,9 @@ impl<'a, 'm> Session<'a, 'm> {
     /// One inference.
     pub fn run(&mut self) {
         let arena = &mut *self.arena;
+        #[cfg(feature = "std")]
+        self.operators.execute(self.model, arena, |_, _| {});
+        #[cfg(not(feature = "std"))]
         self.model.visit_operators(|op| execute(op, arena));
     }
 
@@ -95,6 +120,11 @@ impl<'a, 'm> Session<'a, 'm> {
     /// One inference that shows each operator's output to `observe` as soon as it is written.
     pub fn run_observed(&mut self, mut observe: impl FnMut(&Operator<'a>, &[i8])) {
         let arena = &mut *self.arena;
+        #[cfg(feature = "std")]
+        self.operators.execute(self.model, arena, |op, arena| {
+            observe(op, memory(arena, &op.output));
+        });
+        #[cfg(not(feature = "std"))]
         self.model.visit_operators(|op| {
             execute(op, arena);
             observe(op, memory(arena, &op.output));
@@ -108,7 +138,7 @@ fn memory<'m>(arena: &'m [i8], tensor: &Tensor) -> &'m [i8] {
 
 // Not inline: the kernels' stack and that of reading the next operator are needed in turn.
 #[inline(never)]
-fn execute(op: &Operator, arena: &mut [i8]) {
+pub(crate) fn execute(op: &Operator, arena: &mut [i8]) {
     if cfg!(feature = "wide") && op.is_wide() {
         return kernels::wide(arena, op);
     }

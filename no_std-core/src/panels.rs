@@ -110,6 +110,18 @@ impl<'a> Panels<'a> {
         }
     }
 
+    /// Those of a matrix of so many rows and columns, as an image has them; none if there are other bytes than
+    /// these, or factors out of range.
+    // A device reads images; what it calls is compiled the better for having no other caller.
+    #[cfg(not(target_os = "none"))]
+    pub fn from_bytes(layout: Layout, shape: [usize; 2], bytes: &'a [u8]) -> Option<Self> {
+        let [rows, columns] = shape;
+        let panels = Self::new(layout, columns, bytes);
+        let known = |panel: Panel<'a>| (0..ROWS).all(|row| panel.factor(row).is_some());
+        let whole = layout.bytes(rows, columns) == Some(bytes.len());
+        (whole && panels.iter().all(known)).then_some(panels)
+    }
+
     /// As they stand in the image, one behind the other.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes

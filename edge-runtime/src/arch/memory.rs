@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code)]
 
-use super::Four;
 use core::cell::Cell;
 
 /// Tiles as words, where they begin at one and the processor's first byte is the lowest.
@@ -30,19 +29,31 @@ pub(crate) fn copy(from: &[Cell<i8>], to: &[Cell<i8>]) {
         from.get(..to.len()).unwrap_or(from),
         to.get(..from.len()).unwrap_or(to),
     );
-    let ((from, from_rest), (to, to_rest)) = (from.as_chunks(), to.as_chunks());
-    from.iter()
-        .zip(to)
-        .for_each(|(from, to)| copy_word(from, to));
+    #[cfg(x86)]
+    let (from, to) = copy_words::<16>(from, to);
+    let (from_rest, to_rest) = copy_words::<4>(from, to);
     from_rest
         .iter()
         .zip(to_rest)
         .for_each(|(from, to)| to.set(from.get()));
 }
 
+/// Copies as many words as both have; what is left.
 #[inline(always)]
-fn copy_word(from: &Four, to: &Four) {
+fn copy_words<'s, const N: usize>(
+    from: &'s [Cell<i8>],
+    to: &'s [Cell<i8>],
+) -> (&'s [Cell<i8>], &'s [Cell<i8>]) {
+    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<N>(), to.as_chunks::<N>());
+    from.iter()
+        .zip(to)
+        .for_each(|(from, to)| copy_word(from, to));
+    (from_rest, to_rest)
+}
+
+#[inline(always)]
+fn copy_word<const N: usize>(from: &[Cell<i8>; N], to: &[Cell<i8>; N]) {
     // SAFETY: a cell has the layout of what is in it and may be written to through a shared reference, and no
     // other reference to what is in it is there meanwhile.
-    unsafe { *to.as_ptr().cast::<[i8; 4]>().cast_mut() = *from.as_ptr().cast::<[i8; 4]>() };
+    unsafe { *to.as_ptr().cast::<[i8; N]>().cast_mut() = *from.as_ptr().cast::<[i8; N]>() };
 }

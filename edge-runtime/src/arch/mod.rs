@@ -7,6 +7,8 @@ mod dsp;
 mod memory;
 mod portable;
 mod sparse;
+#[cfg(x86)]
+mod x86;
 
 use core::cell::Cell;
 #[cfg(feature = "panels")]
@@ -21,12 +23,16 @@ use dsp::sparse::fours;
 #[cfg(feature = "panels")]
 pub(crate) use memory::{copy, copy_rows};
 #[cfg(all(not(dsp), feature = "panels"))]
-pub(crate) use portable::panels::{by_channel, dense};
+pub(crate) use portable::panels::by_channel;
+#[cfg(all(not(any(dsp, x86)), feature = "panels"))]
+pub(crate) use portable::panels::dense;
 #[cfg(not(dsp))]
 pub(crate) use portable::raise;
 #[cfg(not(dsp))]
 use portable::sparse::fours;
 pub(crate) use sparse::{Entry, Filter, Line, Padded, Rescale, WINDOWS};
+#[cfg(x86)]
+pub(crate) use x86::{Plain, Prepared, SLACK, Sum, Windows, add, dense, dots, windows};
 
 /// Elements that are read at once.
 pub(crate) type Four = [Cell<i8>; 4];

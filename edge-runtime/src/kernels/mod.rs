@@ -1,5 +1,7 @@
 //! Portable kernels, one file an operator.
 
+#[cfg(x86)]
+mod batches;
 mod channels;
 mod coded;
 mod conv;
@@ -11,6 +13,8 @@ mod pair;
 #[cfg(feature = "panels")]
 mod panels;
 mod pool;
+#[cfg(x86)]
+mod prepared;
 mod recurrent;
 mod wide;
 
@@ -27,6 +31,8 @@ pub(crate) use pair::{add, mat_mul, mul};
 #[cfg(feature = "panels")]
 pub(crate) use panels::panels;
 pub(crate) use pool::{average_pool, max_pool};
+#[cfg(x86)]
+pub(crate) use prepared::{Prepared, prepare, run};
 pub(crate) use recurrent::{recurrent, reset};
 pub(crate) use wide::wide;
 

@@ -55,6 +55,22 @@ pub(crate) fn add(
         11..FAST_SHIFT => FAST_SHIFT - shift,
         _ => 0,
     };
+    #[cfg(x86)]
+    if other.shape == op.output.shape {
+        let zero_points = [op.input.zero_point, other.zero_point];
+        let sum = crate::arch::Sum {
+            zero_points,
+            mantissas,
+            up: lacking,
+            shift: shift + lacking,
+            range,
+        };
+        let arena = Cell::from_mut(arena).as_slice_of_cells();
+        let part = |t: &Tensor| arena.get(t.offset..t.end()).unwrap_or_default();
+        if crate::arch::add(&sum, part(&op.input), part(other), part(&op.output)) {
+            return;
+        }
+    }
     let term = |difference: i32, mantissa: i32| (difference << lacking) as i64 * mantissa as i64;
     each(arena, op, other, |a, b| {
         let sum = term(a, mantissas[0]) + term(b, mantissas[1]);

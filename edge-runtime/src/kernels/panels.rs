@@ -1,5 +1,7 @@
 //! Dense layers and convolutions of weights in panels: four outputs at once.
 
+#[cfg(x86)]
+use super::batches;
 use super::conv::{Conv, Position};
 use crate::arch::{self, Taps, copy, copy_rows, dense};
 use core::cell::Cell;
@@ -17,6 +19,8 @@ pub(crate) fn panels(op: &Operator, linear: &Linear, panels: Panels, arena: Part
     let [x, y] = [op.input, op.output].map(|t| part(t.offset..t.end()));
     let scratch = part(op.scratch..op.scratch + op.kind.scratch_bytes());
     match &op.kind {
+        #[cfg(x86)]
+        Kind::Conv { window, .. } if batches::batches(op, window, linear, panels, arena) => {}
         Kind::Conv { window, groups, .. } => {
             let conv = Conv::new(op, window, *groups, linear);
             match panels.layout {
@@ -29,7 +33,7 @@ pub(crate) fn panels(op: &Operator, linear: &Linear, panels: Panels, arena: Part
 }
 
 /// `x` in whole tiles.
-fn patch<'s>(x: Part<'s>, scratch: Part<'s>) -> Part<'s> {
+pub(super) fn patch<'s>(x: Part<'s>, scratch: Part<'s>) -> Part<'s> {
     if scratch.is_empty() {
         return x;
     }

@@ -1,6 +1,8 @@
 use crate::arch::raise;
 use core::cell::Cell;
 use no_std_core::operator::{Operator, Window};
+#[cfg(feature = "std")]
+use no_std_core::tensor::Shape;
 
 /// The taps of a window that lie on the input along one axis.
 #[derive(Clone, Copy)]
@@ -35,6 +37,50 @@ impl Span {
     }
 }
 
+/// Channels whose taps are read together, where code need not be short.
+#[cfg(feature = "std")]
+const BLOCK: usize = 16;
+
+/// Those of a window.
+#[cfg(feature = "std")]
+struct Taps<'s> {
+    x: &'s [Cell<i8>],
+    input: &'s Shape,
+    rows: Span,
+    columns: Span,
+}
+
+#[cfg(feature = "std")]
+impl Taps<'_> {
+    /// Sets each channel of at least as many as a block has to what `reduce` makes of its taps. The last block
+    /// begins so that it is whole; all outputs of a position may be written before its taps are read.
+    #[inline(always)]
+    fn blocks<T: Copy>(
+        &self,
+        y: &[Cell<i8>],
+        start: T,
+        add: impl Fn(T, i8) -> T,
+        reduce: impl Fn(T) -> i8,
+    ) {
+        for first in (0..y.len()).step_by(BLOCK) {
+            let first = first.min(y.len() - BLOCK);
+            let mut sums = [start; BLOCK];
+            for row in self.rows.places() {
+                for column in self.columns.places() {
+                    let place = (row * self.input.width + column) * self.input.channels + first;
+                    let x = self.x.get(place..).unwrap_or_default();
+                    if let Some(x) = x.first_chunk::<BLOCK>() {
+                        let sums = sums.iter_mut().zip(x);
+                        sums.for_each(|(sum, x)| *sum = add(*sum, x.get()));
+                    }
+                }
+            }
+            let y = y.get(first..).unwrap_or_default();
+            y.iter().zip(sums).for_each(|(y, sum)| y.set(reduce(sum)));
+        }
+    }
+}
+
 /// Sets each element of the output to what `reduce` makes of the window over its channel: of the taps'
 /// values and their number. Element by element, so that the output may follow the window into its input
 /// ([`no_std_core::overlap`]).
@@ -57,6 +103,19 @@ fn windows<T>(
         for column in 0..output.width {
             let columns = Span::of(window, 1, column, input.width);
             let cell = cells.next().unwrap_or(&[]);
+            #[cfg(feature = "std")]
+            if cell.len() >= BLOCK {
+                let taps = Taps {
+                    x,
+                    input,
+                    rows,
+                    columns,
+                };
+                taps.blocks(cell, start, &add, |sum| {
+                    reduce(sum, rows.taps * columns.taps)
+                });
+                continue;
+            }
             for (channel, y) in cell.iter().enumerate() {
                 let mut sum = start;
                 for row in rows.places() {
@@ -82,6 +141,17 @@ pub(crate) fn max_pool(x: &[Cell<i8>], y: &[Cell<i8>], op: &Operator, window: &W
         for column in 0..output.width {
             let columns = Span::of(window, 1, column, input.width);
             let y = cells.next().unwrap_or_default();
+            #[cfg(feature = "std")]
+            if y.len() >= BLOCK {
+                let taps = Taps {
+                    x,
+                    input,
+                    rows,
+                    columns,
+                };
+                taps.blocks(y, i8::MIN, |max, x| max.max(x), |max| max);
+                continue;
+            }
             y.iter().for_each(|y| y.set(i8::MIN));
             for row in rows.places() {
                 for column in columns.places() {
@@ -117,4 +187,74 @@ pub(crate) fn average_pool(
         (up - (tie as i32 & up & 1) + zero_point) as i8
     };
     windows(x, y, op, window, 0, |sum, x| sum + x as i32, mean);
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use no_std_core::operator::Kind;
+    use no_std_core::tensor::Tensor;
+    use std::vec::Vec;
+
+    const WINDOW: Window = Window {
+        kernel: [3, 2],
+        padding: [1, 1],
+        stride: [2, 1],
+        dilation: [1, 1],
+    };
+
+    fn operator(channels: usize) -> Operator<'static> {
+        let tensor = |height, width| Tensor {
+            number: 0,
+            shape: Shape {
+                height,
+                width,
+                channels,
+            },
+            scale_bits: 0,
+            zero_point: 3,
+            wide: false,
+            offset: 0,
+        };
+        Operator {
+            input: tensor(5, 6),
+            output: tensor(3, 7),
+            scratch: 0,
+            kind: Kind::Table(&[]),
+        }
+    }
+
+    /// Of elements of so many channels.
+    fn pooled(x: &[i8], channels: usize, max: bool) -> Vec<i8> {
+        let x: Vec<_> = x.iter().copied().map(Cell::new).collect();
+        let y: Vec<_> = (0..21 * channels).map(|_| Cell::new(0)).collect();
+        let op = operator(channels);
+        match max {
+            true => max_pool(&x, &y, &op, &WINDOW),
+            false => average_pool(&x, &y, &op, &WINDOW, false),
+        }
+        y.iter().map(Cell::get).collect()
+    }
+
+    #[test]
+    fn channels_in_blocks_are_those_one_by_one() {
+        for channels in [15, 16, 17, 31, 32, 50] {
+            let hash = |i: usize| (i.wrapping_mul(2_654_435_761) >> 9) as i8;
+            let x: Vec<i8> = (0..30 * channels).map(hash).collect();
+            for max in [true, false] {
+                let all = pooled(&x, channels, max);
+                for channel in 0..channels {
+                    let of = |values: &[i8]| -> Vec<i8> {
+                        values
+                            .iter()
+                            .copied()
+                            .skip(channel)
+                            .step_by(channels)
+                            .collect()
+                    };
+                    assert_eq!(of(&all), pooled(&of(&x), 1, max), "{channel} of {channels}");
+                }
+            }
+        }
+    }
 }
