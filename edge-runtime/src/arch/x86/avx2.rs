@@ -59,6 +59,7 @@ fn upper_product(x: __m256i, y: __m256i) -> __m256i {
 
 impl Vector for Avx2 {
     const POSITIONS: usize = 4;
+    const TWICE: bool = false;
     type Weights = Halves;
     type Inputs = Halves;
 

@@ -26,6 +26,7 @@ fn unsigned_rows(tiles: __m512i) -> __m512i {
 
 impl Vector for Avx512 {
     const POSITIONS: usize = 8;
+    const TWICE: bool = true;
     type Weights = __m512i;
     type Inputs = __m512i;
 

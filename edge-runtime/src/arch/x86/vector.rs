@@ -27,6 +27,8 @@ pub(super) type Places = [*const u8; PANELS];
 pub(super) trait Vector: Copy + core::fmt::Debug {
     /// Positions whose sums are kept in registers together.
     const POSITIONS: usize;
+    /// Whether there are registers for twice as many rows of them.
+    const TWICE: bool;
     /// Of four columns.
     type Weights: Copy + core::fmt::Debug;
     /// What they are multiplied by.

@@ -319,32 +319,71 @@ unsafe fn block<V: Vector, F: Form<V>, const N: usize>(
     x: [*const u8; MOST],
     y: *mut i8,
 ) {
-    let blocks = prepared.weights.chunks_exact(prepared.each.max(1));
-    for ((block, weights), foot) in blocks.enumerate().zip(&prepared.feet) {
-        let row = block * LANES;
-        // SAFETY: the caller's.
-        unsafe {
-            let mut sums = [V::splat(0); N];
-            let mut offset = walk.by_row * row;
-            for weights in weights.chunks_exact(walk.steps.max(1)) {
-                let mut further = offset;
-                for weights in weights {
-                    for (sum, x) in sums.iter_mut().zip(x) {
-                        *sum = F::dot(*sum, *weights, x.wrapping_add(further));
-                    }
-                    further += walk.step;
-                }
-                offset += walk.apart;
-            }
-            foot.store(
-                sums,
-                y.wrapping_add(row),
-                prepared.rows,
-                prepared.rows - row,
-            );
+    let blocks = prepared.feet.len();
+    let mut block = 0;
+    // SAFETY: the caller's.
+    unsafe {
+        while V::TWICE && prepared.each >= MANY && block + 2 <= blocks {
+            rows::<V, F, 2, N>(prepared, walk, block, x, y);
+            block += 2;
+        }
+        while block < blocks {
+            rows::<V, F, 1, N>(prepared, walk, block, x, y);
+            block += 1;
         }
     }
 }
+
+/// Those of `B` blocks of sixteen rows, from the first on.
+///
+/// # Safety
+///
+/// As [`block`]'s, and there are so many blocks.
+#[inline(always)]
+unsafe fn rows<V: Vector, F: Form<V>, const B: usize, const N: usize>(
+    prepared: &Prepared<F::Weights, V>,
+    walk: &Walk,
+    first: usize,
+    x: [*const u8; MOST],
+    y: *mut i8,
+) {
+    let first_row = first * LANES;
+    let mut weights = prepared
+        .weights
+        .as_ptr()
+        .wrapping_add(first * prepared.each);
+    let end = weights.wrapping_add(prepared.each);
+    // SAFETY: the caller's; each block has `each` weights, in whole rows of steps.
+    unsafe {
+        let mut sums = [[V::splat(0); N]; B];
+        let mut offset = walk.by_row * first_row;
+        while weights != end {
+            let mut further = offset;
+            for _ in 0..walk.steps {
+                for n in 0..N {
+                    for (b, sums) in sums.iter_mut().enumerate() {
+                        let weights = *weights.wrapping_add(b * prepared.each);
+                        let further = further + walk.by_row * b * LANES;
+                        sums[n] = F::dot(sums[n], weights, x[n].wrapping_add(further));
+                    }
+                }
+                further += walk.step;
+                weights = weights.wrapping_add(1);
+            }
+            offset += walk.apart;
+        }
+        for (b, sums) in sums.into_iter().enumerate() {
+            let row = first_row + b * LANES;
+            let foot = prepared.feet.get_unchecked(first + b);
+            let y = y.wrapping_add(row);
+            foot.store(sums, y, prepared.rows, prepared.rows - row);
+        }
+    }
+}
+
+/// Weights of a block from which on twice as many sums pay: with fewer of them, what is done with each sum counts more
+/// than that additions wait for one another.
+const MANY: usize = 48;
 
 /// Most positions of a block.
 const MOST: usize = 8;
