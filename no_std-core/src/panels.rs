@@ -72,6 +72,10 @@ pub const fn scratch_bytes(layout: Layout, rows: usize, columns: usize, taps: us
 /// Of a place in the arena.
 pub const PLACE_BYTES: usize = 4;
 
+/// `127 + 256 · 127`: what two weights of int8 share at most.
+#[cfg(not(target_os = "none"))]
+const LARGEST: i16 = 0x7f7f;
+
 /// Of a panel: where rows share numbers `[Σ x·even, Σ x·(even + 256·odd)]` for two rows and then for the other two,
 /// and otherwise each row's; from the panel's starts on and modulo 2³².
 pub type Sums = [i32; ROWS];
@@ -104,6 +108,9 @@ impl<'a> Panels<'a> {
         let count = layout.bytes(rows, columns).ok_or(FormatError::Number)?;
         let panels = Self::new(layout, columns, cursor.take(count)?);
         let known = |panel: Panel<'a>| (0..ROWS).all(|row| panel.factor(row).is_some());
+        // What a device does with others is its own affair, and never more than other integers.
+        #[cfg(not(target_os = "none"))]
+        let known = |panel: Panel<'a>| known(panel) && panels.are_weights(&panel);
         match panels.iter().all(known) {
             true => Ok(panels),
             false => Err(FormatError::Operator),
@@ -120,6 +127,17 @@ impl<'a> Panels<'a> {
         let known = |panel: Panel<'a>| (0..ROWS).all(|row| panel.factor(row).is_some());
         let whole = layout.bytes(rows, columns) == Some(bytes.len());
         (whole && panels.iter().all(known)).then_some(panels)
+    }
+
+    /// Whether numbers that two rows share are of weights of int8, and columns beyond the last one zeros, as a
+    /// processor's kernels may take for granted.
+    #[cfg(not(target_os = "none"))]
+    fn are_weights(&self, panel: &Panel) -> bool {
+        let mut numbers = panel.tiles().as_flattened().as_chunks().0.iter();
+        let mut beyond = self.columns..self.columns.next_multiple_of(COLUMNS);
+        self.layout == Layout::Channels
+            || numbers.all(|&number| i16::from_le_bytes(number) <= LARGEST)
+                && beyond.all(|column| (0..ROWS).all(|row| panel.shared(row, column) == 0))
     }
 
     /// As they stand in the image, one behind the other.
@@ -287,6 +305,7 @@ impl<'a> Panel<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec;
     use std::vec::Vec;
 
     /// By hand: weights 1 … 16 and their negatives in turn, in the order that the format gives.
@@ -333,6 +352,30 @@ mod tests {
             assert_eq!(panels.bias(row), bias(row));
             let multiplier = Multiplier::new(77 + row as i32, [33, 34, 35, 36][row]);
             assert_eq!(Some(panels.multiplier(row)), multiplier);
+        }
+    }
+
+    /// A panel of three columns, whose fourth is only there to fill the tile.
+    #[test]
+    fn numbers_that_no_weights_share_are_refused() {
+        let parse = |place: usize, number: i16| {
+            let mut bytes = vec![0; HEAD_BYTES + TILE_BYTES + FOOT_BYTES];
+            bytes[HEAD_BYTES + 2 * place..][..2].copy_from_slice(&number.to_le_bytes());
+            let end = bytes.len();
+            bytes[end - ROWS..].fill(10);
+            Panels::parse(&mut Cursor::new(&bytes, 0), Layout::Shared, [ROWS, 3]).map(|_| ())
+        };
+        for place in 0..8 {
+            let is_column = place % 4 != 3;
+            for number in [1, -1, 127 + 256 * 127, -127 - 256 * 127] {
+                assert_eq!(
+                    parse(place, number).is_ok(),
+                    is_column,
+                    "{number} at {place}"
+                );
+            }
+            assert!(parse(place, 127 + 256 * 127 + 1).is_err());
+            assert!(parse(place, i16::MAX).is_err());
         }
     }
 }

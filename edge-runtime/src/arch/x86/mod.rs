@@ -1,5 +1,6 @@
 //! x86-64 with AVX2 or AVX-512: what the processor has is asked for at run time, and without either the portable
-//! kernels run. Integers are theirs for all images whose panels hold weights of int8, as every writer's do.
+//! kernels run. Integers are theirs, for panels hold weights of int8 and nothing beyond their columns, which is checked
+//! when an image is parsed.
 
 #![allow(unsafe_code)]
 
