@@ -6,9 +6,10 @@
     benches/compare.py digits.pith digits.qdq.onnx digits.tflite [words.pith ...]
 
 Each image is followed by what it is compared with: an ONNX file (for int8, one quantized in QDQ form), a
-LiteRT file (int8), or both. It is run as it stands and with weights prepared once (`Session::prepared`). All of a network run a few milliseconds each, again and again: what disturbs a
-machine disturbs all of them. A ratio is the median of those of the rounds, of our time to theirs: below 1 we are
-faster. The others are called from Python, which costs each call some tenths of a microsecond.
+LiteRT file (int8), or both. It is run as it stands and with weights prepared once (`Session::prepared`). All of
+a network run a few milliseconds each, again and again: what disturbs a machine disturbs all of them. A ratio is
+the median of those of the rounds, of our time to theirs: below 1 we are faster. The others are called from Python,
+which costs each call some tenths of a microsecond.
 """
 
 import argparse
