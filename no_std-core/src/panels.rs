@@ -7,6 +7,9 @@
 //! which its shift makes up for. Where each row has inputs of its own, as in a convolution by channel, their bytes of one tap stand
 //! side by side.
 
+// Without the feature no image has panels: only their names are needed.
+#![cfg_attr(not(feature = "panels"), allow(dead_code))]
+
 use crate::FormatError;
 use crate::cursor::Cursor;
 use crate::numerics::{Multiplier, Output};
@@ -98,48 +101,6 @@ impl<'a> Panels<'a> {
         }
     }
 
-    /// Reads and checks those of a matrix, which begin at a multiple of four bytes.
-    pub(crate) fn parse(
-        cursor: &mut Cursor<'a>,
-        layout: Layout,
-        [rows, columns]: [usize; 2],
-    ) -> Result<Self, FormatError> {
-        cursor.align()?;
-        let count = layout.bytes(rows, columns).ok_or(FormatError::Number)?;
-        let panels = Self::new(layout, columns, cursor.take(count)?);
-        let known = |panel: Panel<'a>| (0..ROWS).all(|row| panel.factor(row).is_some());
-        // What a device does with others is its own affair, and never more than other integers.
-        #[cfg(not(target_os = "none"))]
-        let known = |panel: Panel<'a>| known(panel) && panels.are_weights(&panel);
-        match panels.iter().all(known) {
-            true => Ok(panels),
-            false => Err(FormatError::Operator),
-        }
-    }
-
-    /// Those of a matrix of so many rows and columns, as an image has them; none if there are other bytes than
-    /// these, or factors out of range.
-    // A device reads images; what it calls is compiled the better for having no other caller.
-    #[cfg(not(target_os = "none"))]
-    pub fn from_bytes(layout: Layout, shape: [usize; 2], bytes: &'a [u8]) -> Option<Self> {
-        let [rows, columns] = shape;
-        let panels = Self::new(layout, columns, bytes);
-        let known = |panel: Panel<'a>| (0..ROWS).all(|row| panel.factor(row).is_some());
-        let whole = layout.bytes(rows, columns) == Some(bytes.len());
-        (whole && panels.iter().all(known)).then_some(panels)
-    }
-
-    /// Whether numbers that two rows share are of weights of int8, and columns beyond the last one zeros, as a
-    /// processor's kernels may take for granted.
-    #[cfg(not(target_os = "none"))]
-    fn are_weights(&self, panel: &Panel) -> bool {
-        let mut numbers = panel.tiles().as_flattened().as_chunks().0.iter();
-        let mut beyond = self.columns..self.columns.next_multiple_of(COLUMNS);
-        self.layout == Layout::Channels
-            || numbers.all(|&number| i16::from_le_bytes(number) <= LARGEST)
-                && beyond.all(|column| (0..ROWS).all(|row| panel.shared(row, column) == 0))
-    }
-
     /// As they stand in the image, one behind the other.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
@@ -205,6 +166,56 @@ impl<'a> Panels<'a> {
     /// Whether a row is the odd one of two that share numbers.
     fn is_odd(&self, row: usize) -> bool {
         self.layout == Layout::Shared && row % 2 == 1
+    }
+}
+
+/// Reading them from an image.
+impl<'a> Panels<'a> {
+    /// Reads and checks those of a matrix, which begin at a multiple of four bytes.
+    pub(crate) fn parse(
+        cursor: &mut Cursor<'a>,
+        layout: Layout,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Self, FormatError> {
+        cursor.align()?;
+        let count = layout.bytes(rows, columns).ok_or(FormatError::Number)?;
+        let panels = Self::new(layout, columns, cursor.take(count)?);
+        match panels.are_valid() {
+            true => Ok(panels),
+            false => Err(FormatError::Operator),
+        }
+    }
+
+    /// Those of a matrix of so many rows and columns, as an image has them; none if there are other bytes than
+    /// these, or not such as an image has.
+    // A device reads images; what it calls is compiled the better for having no other caller.
+    #[cfg(not(target_os = "none"))]
+    pub fn from_bytes(layout: Layout, shape: [usize; 2], bytes: &'a [u8]) -> Option<Self> {
+        let [rows, columns] = shape;
+        let panels = Self::new(layout, columns, bytes);
+        let whole = layout.bytes(rows, columns) == Some(bytes.len());
+        (whole && panels.are_valid()).then_some(panels)
+    }
+
+    /// Whether factors are in range, and on hosts weights too. A device's kernels do the same with all numbers, and
+    /// looking at each would lengthen its start-up.
+    #[inline(always)]
+    fn are_valid(&self) -> bool {
+        let known = |panel: &Panel| (0..ROWS).all(|row| panel.factor(row).is_some());
+        #[cfg(not(target_os = "none"))]
+        let known = |panel: &Panel| known(panel) && self.are_weights(panel);
+        self.iter().all(|panel| known(&panel))
+    }
+
+    /// Whether numbers that two rows share are of weights of int8, and columns beyond the last one zeros, as a
+    /// processor's kernels may take for granted.
+    #[cfg(not(target_os = "none"))]
+    fn are_weights(&self, panel: &Panel) -> bool {
+        let mut numbers = panel.tiles().as_flattened().as_chunks().0.iter();
+        let mut beyond = self.columns..self.columns.next_multiple_of(COLUMNS);
+        self.layout == Layout::Channels
+            || numbers.all(|&number| i16::from_le_bytes(number) <= LARGEST)
+                && beyond.all(|column| (0..ROWS).all(|row| panel.shared(row, column) == 0))
     }
 }
 

@@ -10,6 +10,7 @@ mod sparse;
 #[cfg(x86)]
 mod x86;
 
+#[cfg(feature = "panels")]
 use core::cell::Cell;
 #[cfg(feature = "panels")]
 use no_std_core::panels::PLACE_BYTES;
@@ -35,6 +36,7 @@ pub(crate) use sparse::{Entry, Filter, Line, Padded, Rescale, WINDOWS};
 pub(crate) use x86::{Plain, Prepared, SLACK, Sum, Windows, add, dense, dots, windows};
 
 /// Elements that are read at once.
+#[cfg(feature = "panels")]
 pub(crate) type Four = [Cell<i8>; 4];
 
 /// Where taps stand: for each a place of the arena, little-endian, to which `further` is added modulo 2³².

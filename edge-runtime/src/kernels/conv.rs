@@ -108,38 +108,6 @@ impl<'o, 'a> Conv<'o, 'a> {
         self.output.channels.max(1)
     }
 
-    /// Channels of a tap, at least one.
-    pub(super) fn channels(&self) -> usize {
-        self.input.channels.max(1)
-    }
-
-    /// What stands for padding.
-    pub(super) fn padding(&self) -> i8 {
-        self.zero_point as i8
-    }
-
-    /// Where a window that lies within the input begins.
-    #[inline(always)]
-    pub(super) fn corner(&self, at: Position) -> Option<usize> {
-        let [height, width] = self.window.kernel;
-        let (bottom, right) = (
-            (height - 1) * self.window.dilation[0],
-            (width - 1) * self.window.dilation[1],
-        );
-        let inside = at.y >= 0
-            && at.x >= 0
-            && at.y as usize + bottom < self.input.height
-            && at.x as usize + right < self.input.width;
-        inside.then(|| (at.y as usize * self.input.width + at.x as usize) * self.input.channels)
-    }
-
-    /// How many elements of a window stand side by side, and how far apart its rows of taps begin.
-    pub(super) fn rows(&self) -> Option<[usize; 2]> {
-        let channels = self.input.channels;
-        let apart = self.window.dilation[0] * self.input.width * channels;
-        (self.window.dilation[1] == 1).then_some([self.window.kernel[1] * channels, apart])
-    }
-
     /// Where the elements of each tap begin, or nowhere in the padding.
     pub(super) fn taps(&self, at: Position) -> impl Iterator<Item = Option<usize>> {
         let [height, width] = self.window.kernel;
@@ -255,5 +223,41 @@ impl<'o, 'a> Conv<'o, 'a> {
             }
         }
         sum
+    }
+}
+
+/// What panels are multiplied by.
+#[cfg(feature = "panels")]
+impl Conv<'_, '_> {
+    /// Channels of a tap, at least one.
+    pub(super) fn channels(&self) -> usize {
+        self.input.channels.max(1)
+    }
+
+    /// What stands for padding.
+    pub(super) fn padding(&self) -> i8 {
+        self.zero_point as i8
+    }
+
+    /// Where a window that lies within the input begins.
+    #[inline(always)]
+    pub(super) fn corner(&self, at: Position) -> Option<usize> {
+        let [height, width] = self.window.kernel;
+        let (bottom, right) = (
+            (height - 1) * self.window.dilation[0],
+            (width - 1) * self.window.dilation[1],
+        );
+        let inside = at.y >= 0
+            && at.x >= 0
+            && at.y as usize + bottom < self.input.height
+            && at.x as usize + right < self.input.width;
+        inside.then(|| (at.y as usize * self.input.width + at.x as usize) * self.input.channels)
+    }
+
+    /// How many elements of a window stand side by side, and how far apart its rows of taps begin.
+    pub(super) fn rows(&self) -> Option<[usize; 2]> {
+        let channels = self.input.channels;
+        let apart = self.window.dilation[0] * self.input.width * channels;
+        (self.window.dilation[1] == 1).then_some([self.window.kernel[1] * channels, apart])
     }
 }

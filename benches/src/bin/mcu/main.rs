@@ -94,6 +94,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
+    check(arguments)?;
     let models = if arguments.models.is_empty() {
         write_networks()?
     } else {
@@ -144,6 +145,22 @@ fn on_each(
             .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     })
+}
+
+/// What would come to nothing, before the measuring.
+fn check(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(core) = arguments.core.filter(|&core| core != Core::M4)
+        && arguments.cycles
+    {
+        return Err(format!("--cycles knows the timings of m4, not of {core}").into());
+    }
+    let folder = arguments.budgets.as_deref().and_then(Path::parent);
+    match folder {
+        Some(folder) if folder != Path::new("") && !folder.is_dir() => {
+            Err(format!("{}: no such folder", folder.display()).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn one(arguments: &Arguments, model: &Path, core: Core) -> Result<Measurement, McuError> {
